@@ -1,0 +1,12 @@
+"""The Django application that is the product."""
+
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class LifecycleConfig(AppConfig):
+    """Registers models, the admin and the checks of `lifecycle`."""
+
+    name = "lifecycle"
+    verbose_name = _("Virtual machines")
+    default_auto_field = "django.db.models.BigAutoField"

@@ -1,0 +1,40 @@
+"""Roles of a project and what each may do, as data."""
+
+from enum import StrEnum
+from typing import Final
+
+from lifecycle.domain.transitions import USER_ACTIONS, Action
+
+
+class Role(StrEnum):
+    """A member's role in a project."""
+
+    OWNER = "owner"
+    OPERATOR = "operator"
+    VIEWER = "viewer"
+
+
+class Right(StrEnum):
+    """What a role may do beyond looking."""
+
+    USE_VMS = "use_vms"  # create, start, stop, change
+    DELETE_VMS = "delete_vms"
+    MANAGE_MEMBERS = "manage_members"
+
+
+RIGHTS: Final[dict[Role, frozenset[Right]]] = {
+    Role.OWNER: frozenset(Right),
+    Role.OPERATOR: frozenset({Right.USE_VMS, Right.DELETE_VMS}),
+    Role.VIEWER: frozenset(),
+}
+
+#: The right each user action needs.
+NEEDS: Final[dict[Action, Right]] = {
+    **{action: Right.USE_VMS for action in (*USER_ACTIONS, Action.CREATE)},
+    Action.DELETE: Right.DELETE_VMS,
+}
+
+
+def may(role: Role | None, right: Right) -> bool:
+    """Whether `role` holds `right`; None is a stranger and holds nothing."""
+    return role is not None and right in RIGHTS[role]

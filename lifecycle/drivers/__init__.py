@@ -1,0 +1,1 @@
+"""The hypervisor edge: `base` says what the product needs, `libvirt` does it."""

@@ -1,0 +1,184 @@
+"""VMs, their disks and what their serial ports said."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from lifecycle.domain.states import Power, State
+from lifecycle.models.fleet import Host, MachineType, Zone
+from lifecycle.models.images import Image
+from lifecycle.models.projects import Project
+
+if TYPE_CHECKING:
+    from lifecycle.models.accounts import User
+
+STATE_CHOICES = [(s.value, s.value) for s in State]
+POWER_CHOICES = [(p.value, p.value) for p in Power]
+
+#: States in which a VM is on a host by definition.
+PLACED = [State.STAGING, State.RUNNING, State.SUSPENDING, State.SUSPENDED]
+
+
+class VMQuerySet(models.QuerySet["VM"]):
+    """Fetching is authorising: views start here."""
+
+    def live(self) -> VMQuerySet:
+        """Without tombstones."""
+        return self.filter(deleted_at__isnull=True)
+
+    def visible_to(self, user: User | AnonymousUser) -> VMQuerySet:
+        """VMs of the projects `user` may see."""
+        return self.filter(project__in=Project.objects.visible_to(user))
+
+
+class VM(models.Model):
+    """A virtual machine.
+
+    Three things are kept apart: `state` (its lifecycle; written by `services.transitions.move` only), the
+    open operation (rows of `Operation`), and `power` (what the hypervisor last reported).
+    `fence` rises when an operation is preempted. A deleted VM stays as a tombstone (`deleted_at`).
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="vms", verbose_name=_("project"))
+    name = models.CharField(_("name"), max_length=63)
+    zone = models.ForeignKey(Zone, on_delete=models.PROTECT, related_name="vms", verbose_name=_("zone"))
+    host = models.ForeignKey(
+        Host, on_delete=models.PROTECT, related_name="vms", null=True, blank=True, verbose_name=_("host")
+    )
+    machine_type = models.ForeignKey(
+        MachineType, on_delete=models.PROTECT, related_name="vms", verbose_name=_("machine type")
+    )
+    image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="vms", verbose_name=_("image"))
+
+    state = models.CharField(_("state"), max_length=12, choices=STATE_CHOICES, default=State.PROVISIONING)
+    state_reason = models.CharField(_("reason"), max_length=300, blank=True, default="")
+    state_since = models.DateTimeField(_("since"), default=timezone.now)
+    power = models.CharField(_("observed power"), max_length=8, choices=POWER_CHOICES, default=Power.UNKNOWN)
+    power_seen_at = models.DateTimeField(_("observed"), null=True, blank=True)
+    run_id = models.IntegerField(_("run"), null=True, blank=True)
+    fence = models.PositiveIntegerField(_("fencing counter"), default=0)
+
+    vcpus = models.PositiveSmallIntegerField(_("vCPUs"))
+    memory_mib = models.PositiveIntegerField(_("memory (MiB)"))
+    cpu_quota_percent = models.PositiveSmallIntegerField(null=True, blank=True)
+    mac = models.CharField(_("MAC address"), max_length=17)
+    address_seen_at = models.DateTimeField(_("address seen in use"), null=True, blank=True)
+
+    ssh_keys = models.TextField(_("SSH keys"), blank=True, default="")
+    startup_script = models.TextField(_("startup script"), blank=True, default="")
+    user_data = models.TextField(_("user data"), blank=True, default="")
+    automatic_restart = models.BooleanField(_("automatic restart"), default=True)
+    stop_grace_seconds = models.PositiveIntegerField(_("grace period at stop (s)"), default=90)
+    deletion_protection = models.BooleanField(_("deletion protection"), default=False)
+
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("created by")
+    )
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
+    last_started_at = models.DateTimeField(_("last started"), null=True, blank=True)
+    deleted_at = models.DateTimeField(_("deleted"), null=True, blank=True)
+
+    objects = VMQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("VM")
+        verbose_name_plural = _("VMs")
+        ordering = ["name"]
+        indexes = [
+            models.Index(fields=["project", "deleted_at", "name"], name="vm_by_project_and_name"),
+            models.Index(fields=["host", "deleted_at"], name="vm_by_host"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["project", "name"], condition=Q(deleted_at__isnull=True), name="one_live_vm_per_name"
+            ),
+            models.UniqueConstraint(
+                fields=["mac"], condition=Q(deleted_at__isnull=True), name="one_live_vm_per_mac"
+            ),
+            models.CheckConstraint(condition=Q(state__in=[s.value for s in State]), name="a_vm_state_is_known"),
+            models.CheckConstraint(
+                condition=~Q(state__in=[s.value for s in PLACED])
+                | Q(host__isnull=False)
+                | Q(deleted_at__isnull=False),
+                name="a_vm_with_a_domain_has_a_host",
+            ),
+            models.CheckConstraint(condition=Q(vcpus__gte=1, memory_mib__gte=64), name="a_vm_has_cpu_and_memory"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def lifecycle_state(self) -> State:
+        """`state` as the type the domain speaks."""
+        return State(self.state)
+
+    @property
+    def domain_name(self) -> str:
+        """The domain's name in libvirt: the installation, the VM's name, the start of its id."""
+        return f"vmp-{settings.INSTALLATION_ID}-{self.name}-{str(self.id)[:8]}"
+
+    @property
+    def disk_volume(self) -> str:
+        """The boot disk's volume."""
+        return f"{self.id}-boot.qcow2"
+
+    @property
+    def seed_volume(self) -> str:
+        """The seed's volume."""
+        return f"{self.id}-seed.iso"
+
+    @property
+    def serial_volume(self) -> str:
+        """The serial log's volume."""
+        return f"{self.id}.log"
+
+
+class Disk(models.Model):
+    """A disk of a VM. `made_at` is set once it exists on the host: from then on its absence is a fault."""
+
+    vm = models.ForeignKey(VM, on_delete=models.CASCADE, related_name="disks", verbose_name=_("VM"))
+    name = models.CharField(_("name"), max_length=70)
+    size_gib = models.PositiveIntegerField(_("size (GiB)"))
+    boot = models.BooleanField(_("boot disk"), default=True)
+    auto_delete = models.BooleanField(_("deleted with its VM"), default=True)
+    volume = models.CharField(_("volume"), max_length=120)
+    made_at = models.DateTimeField(_("made"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("disk")
+        verbose_name_plural = _("disks")
+        constraints = [
+            models.UniqueConstraint(fields=["vm"], condition=Q(boot=True), name="one_boot_disk_per_vm"),
+            models.CheckConstraint(condition=Q(size_gib__gte=1), name="a_disk_has_a_size"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class SerialLog(models.Model):
+    """The end of a VM's serial output, as recorded by the watcher."""
+
+    KEPT_CHARACTERS = 65536
+
+    vm = models.OneToOneField(VM, on_delete=models.CASCADE, related_name="serial_log", verbose_name=_("VM"))
+    text = models.TextField(_("output"), default="")
+    read_bytes = models.BigIntegerField(_("read so far (bytes)"), default=0)
+    updated_at = models.DateTimeField(_("updated"), auto_now=True)
+
+    class Meta:
+        verbose_name = _("serial log")
+        verbose_name_plural = _("serial logs")
+
+    def __str__(self) -> str:
+        return f"{self.vm} ({self.read_bytes} B)"
