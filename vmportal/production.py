@@ -1,0 +1,80 @@
+"""Says what is unsafe about a configuration; pure, so that each rule can be tested by itself."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+MINIMUM_KEY_LENGTH = 50
+MINIMUM_KEY_VARIETY = 10
+GUESSABLE_KEYS = ("insecure", "changeme", "change-me", "secret", "example", "password")
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """The settings on which an installation's safety hangs."""
+
+    secret_key: str
+    allowed_hosts: list[str]
+    trusted_origins: list[str]
+    public_url: str
+    listen: str
+    allow_plain_http: bool
+    tls_at_proxy: bool
+
+
+def unsafe_settings(exposure: Exposure) -> list[str]:
+    """Every unsafe value, each as a sentence that opens with the name of the setting."""
+    return [*_key_problems(exposure), *_host_problems(exposure), *_transport_problems(exposure)]
+
+
+def _key_problems(exposure: Exposure) -> Iterator[str]:
+    key = exposure.secret_key
+    if not key:
+        yield "SECRET_KEY is not set: give at least 50 random characters."
+    elif len(key) < MINIMUM_KEY_LENGTH or len(set(key)) < MINIMUM_KEY_VARIETY:
+        yield "SECRET_KEY is too weak: give at least 50 random characters."
+    elif any(word in key.lower() for word in GUESSABLE_KEYS):
+        yield "SECRET_KEY looks like an example's: give at least 50 random characters."
+
+
+def _host_problems(exposure: Exposure) -> Iterator[str]:
+    if not exposure.allowed_hosts:
+        yield "ALLOWED_HOSTS is empty: name the hosts under which the portal is reached."
+    if any(host in {"*", "."} or host.startswith("*") for host in exposure.allowed_hosts):
+        yield 'ALLOWED_HOSTS holds "*": name the hosts under which the portal is reached.'
+    for origin in exposure.trusted_origins:
+        parts = urlsplit(origin)
+        if "*" in origin:
+            yield f'CSRF_TRUSTED_ORIGINS holds "{origin}": wildcards trust hosts that are not yours.'
+        elif parts.scheme != "https" and not is_loopback(parts.hostname or "") and not exposure.allow_plain_http:
+            yield f'CSRF_TRUSTED_ORIGINS holds "{origin}": a plain-text origin can be forged on the network; use https.'
+
+
+def _transport_problems(exposure: Exposure) -> Iterator[str]:
+    public = urlsplit(exposure.public_url)
+    if public.scheme not in {"http", "https"} or not public.hostname:
+        yield f'VMPORTAL_PUBLIC_URL is "{exposure.public_url}": give the full address, such as https://vms.example.org.'
+        return
+    if public.scheme == "https" or exposure.allow_plain_http:
+        return
+    if not is_loopback(public.hostname):
+        yield (
+            "VMPORTAL_PUBLIC_URL is plain http on an address that others reach: passwords would cross the network "
+            "unencrypted. Give certificates, a TLS proxy, or VMPORTAL_ALLOW_HTTP=1 if you know better."
+        )
+    elif not is_loopback(exposure.listen) and not exposure.tls_at_proxy:
+        yield (
+            f"VMPORTAL_LISTEN is {exposure.listen} without TLS: passwords would cross the network unencrypted. "
+            "Give certificates, a TLS proxy, or VMPORTAL_ALLOW_HTTP=1 if you know better."
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches `host` (a name, an address, or a UNIX socket's `unix:` path)."""
+    if host in {"localhost", "ip6-localhost"} or host.endswith(".localhost") or host.startswith("unix:"):
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
