@@ -1,0 +1,154 @@
+"""What a step gets: its rows, its host, and writes that are fenced by the lease."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+from django.conf import settings
+
+from lifecycle.domain.errors import Broken
+from lifecycle.domain.states import State
+from lifecycle.domain.transitions import Action, Asker
+from lifecycle.drivers.base import DomainSpec, DomainView, Hypervisor, ImageRef, NetworkSpec
+from lifecycle.models import VM, Host, Network, Operation
+from lifecycle.operations.hosts import connect
+from lifecycle.services import operations
+from lifecycle.services.operations import LostLease
+from lifecycle.services.transitions import move
+
+
+class Context:
+    """One run of one operation by one worker under one lease token."""
+
+    def __init__(self, operation: Operation) -> None:
+        self.operation = operation
+        self.token = operation.lease_token
+        self.lost = threading.Event()
+        #: the domain as the last step saw it, for the writes at the end
+        self.seen: DomainView | None = None
+        self._vm: VM | None = None
+
+    # -- rows
+
+    @property
+    def vm(self) -> VM:
+        """The VM as it was last read in this run."""
+        if self._vm is None:
+            self._vm = VM.objects.select_related("project", "host", "zone", "image", "machine_type", "address").get(
+                pk=self.operation.vm_id
+            )
+        return self._vm
+
+    @property
+    def state(self) -> State:
+        """The VM's state as last read."""
+        return self.vm.lifecycle_state
+
+    def reload(self) -> None:
+        """Read the VM again at its next use."""
+        self._vm = None
+
+    def recall(self, key: str, default: Any = None) -> Any:
+        """What an earlier step or run of this operation remembered."""
+        return self.operation.data.get(key, default)
+
+    # -- the host
+
+    @property
+    def placed_on(self) -> Host | None:
+        """The host that holds, or will hold, the VM."""
+        return self.vm.host
+
+    def host(self) -> Hypervisor:
+        """The VM's host, after looking that the lease is still ours: asked before each hypervisor call.
+
+        Raises:
+            LostLease: another worker took over.
+            Broken: the VM is on no host.
+        """
+        self.check_lease()
+        if self.vm.host is None:
+            raise Broken(f"VM {self.vm.id} is on no host")
+        return connect(self.vm.host.uri)
+
+    def check_lease(self) -> None:
+        """Raise `LostLease` when the lease is not ours any more."""
+        if self.lost.is_set() or not operations.holds(self.operation.pk, self.token):
+            raise LostLease(str(self.operation.pk))
+
+    # -- writes
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """A transaction that happens only while the lease is ours."""
+        with operations.fenced(self.operation.pk, self.token):
+            yield
+        self.reload()
+
+    def remember(self, **values: Any) -> None:
+        """Keep JSON values for later runs."""
+        with self.writing():
+            operations.remember(self.operation, **values)
+
+    def move(
+        self, source: State | set[State], target: State | None, *, reason: str = "",
+        occurred_at: datetime | None = None, **fields: Any,
+    ) -> None:
+        """Move the VM in the name of this operation. The caller is inside `writing`."""
+        move(
+            self.operation.vm_id,
+            Action(self.operation.action),
+            source,
+            target,
+            asked_by=Asker(self.operation.asked_by),
+            operation=self.operation,
+            user=self.operation.user,
+            reason=reason,
+            occurred_at=occurred_at,
+            **fields,
+        )
+        self.reload()
+
+    # -- what the host is asked for
+
+    def network_spec(self) -> NetworkSpec:
+        """The project's network as the host should have it."""
+        network = Network.objects.get(project=self.vm.project_id)
+        return NetworkSpec(network.name, network.bridge, IPv4Network(network.cidr), f"{self.vm.project.slug}.internal")
+
+    def image_ref(self) -> ImageRef:
+        """The golden image."""
+        image = self.vm.image
+        return ImageRef(image.file_name, image.size_bytes, image.sha256, image.format)
+
+    def domain_spec(self) -> DomainSpec:
+        """The whole definition of the VM."""
+        vm = self.vm
+        if vm.host is None:
+            raise Broken(f"VM {vm.id} is on no host")
+        return DomainSpec(
+            uuid=vm.id,
+            name=vm.domain_name,
+            title=f"{vm.project.slug}/{vm.name}",
+            installation=settings.INSTALLATION_ID,
+            project=vm.project.slug,
+            vm_name=vm.name,
+            generation=vm.fence,
+            domain_type=vm.host.domain_type,
+            architecture=vm.image.architecture,
+            vcpus=vm.vcpus,
+            memory_mib=vm.memory_mib,
+            cpu_quota_percent=vm.cpu_quota_percent,
+            disk_volume=vm.disk_volume,
+            seed_volume=vm.seed_volume,
+            serial_volume=vm.serial_volume,
+            network=self.network_spec(),
+            mac=vm.mac,
+            ip=IPv4Address(vm.address.ip),
+            protected_addresses=tuple(settings.PROTECTED_ADDRESSES),
+        )

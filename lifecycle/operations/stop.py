@@ -1,0 +1,72 @@
+"""Stop: the guest is asked by ACPI, then forced after its grace period.
+
+A stop that preempted a resume keeps the memory: the VM goes back to SUSPENDED.
+"""
+
+from django.utils import timezone
+
+from lifecycle.domain.states import Power, State
+from lifecycle.domain.transitions import Action
+from lifecycle.operations import steps
+from lifecycle.operations.context import Context
+from lifecycle.operations.definition import Definition, Outcome, Step
+
+
+def _keeps_memory(context: Context) -> bool:
+    return bool(context.recall("preempted") == Action.RESUME)
+
+
+def _ask_guest(context: Context) -> Outcome:
+    if steps.guest_is_off(context):
+        return None
+    if _keeps_memory(context):
+        context.host().save_memory(context.vm.id)
+        return None
+    context.host().ask_shutdown(context.vm.id)
+    if not context.recall("asked_at"):
+        context.remember(asked_at=timezone.now().isoformat())
+    return None
+
+
+def _await_off(context: Context) -> Outcome:
+    if steps.guest_is_off(context):
+        return None
+    waited, grace = steps.seconds_since(context.recall("asked_at")), context.vm.stop_grace_seconds
+    if waited < grace:
+        # A guest that still boots misses the power button: it is pressed again while we wait.
+        if waited > 5:
+            context.host().ask_shutdown(context.vm.id)
+        return steps.wait(min(2.0, max(0.2, grace - waited)), "waiting for the guest to shut down")
+    context.remember(forced=True)
+    return steps.power_off(context)
+
+
+def _note_power(context: Context) -> Outcome:
+    view = context.host().look(context.vm.id) if context.vm.host_id else None
+    context.remember(power=view.power if view else Power.ABSENT)
+    return None
+
+
+STEPS = (
+    Step("ask_guest", _ask_guest, no_undo="a guest that shuts down cannot be called back"),
+    Step("await_shutdown", _await_off, no_undo="only waits", deadline_seconds=7200),
+    Step("look_at_domain", _note_power, no_undo="only looks"),
+    steps.RELEASE_COMPUTE,
+)
+
+
+def _complete(context: Context) -> None:
+    power = Power(context.recall("power", Power.UNKNOWN))
+    kept = _keeps_memory(context) and power is Power.SAVED
+    reason = "Forced off after the grace period." if context.recall("forced") else ""
+    context.move(
+        State.STOPPING,
+        State.SUSPENDED if kept else State.TERMINATED,
+        reason=reason,
+        power=power,
+        power_seen_at=timezone.now(),
+        run_id=None,
+    )
+
+
+DEFINITION = Definition(Action.STOP, STEPS, complete=_complete, retried=True)

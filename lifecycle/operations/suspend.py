@@ -1,0 +1,47 @@
+"""Suspend: memory to the host's disk (libvirt's managed save), vCPU and memory given back."""
+
+from django.utils import timezone
+
+from lifecycle.domain.errors import Gone
+from lifecycle.domain.states import Power, State
+from lifecycle.domain.transitions import Action
+from lifecycle.operations import steps
+from lifecycle.operations.context import Context
+from lifecycle.operations.definition import Definition, Outcome, Step
+
+
+def _save_memory(context: Context) -> Outcome:
+    context.host().save_memory(context.vm.id)
+    return None
+
+
+def _wake_again(context: Context) -> Outcome:
+    """A save that failed leaves the guest running; one that succeeded is restored."""
+    view = context.host().look(context.vm.id)
+    if view is None:
+        raise Gone(f"domain {context.vm.id} is gone")
+    if view.power is Power.SAVED:
+        context.host().start(context.vm.id)
+    elif view.power is Power.PAUSED:
+        context.host().resume_cpus(context.vm.id)
+    return None
+
+
+STEPS = (
+    Step("save_memory", _save_memory, undo=_wake_again, deadline_seconds=900),
+    steps.RELEASE_COMPUTE,
+)
+
+
+def _complete(context: Context) -> None:
+    context.move(
+        State.SUSPENDING, State.SUSPENDED, power=Power.SAVED, power_seen_at=timezone.now(), run_id=None
+    )
+
+
+def _fail(context: Context) -> None:
+    error = context.recall("error") or {}
+    context.move(State.SUSPENDING, State.RUNNING, reason=f"The suspend failed: {error.get('message', '')}")
+
+
+DEFINITION = Definition(Action.SUSPEND, STEPS, complete=_complete, fail=_fail)

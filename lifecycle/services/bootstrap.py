@@ -1,0 +1,81 @@
+"""The first rows of an installation; run again, it adds what is missing and changes nothing."""
+
+import json
+import secrets
+from dataclasses import dataclass
+
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
+
+from lifecycle.models import MachineType, Membership, Project, User, Zone
+from lifecycle.services.db import service
+from lifecycle.services.projects import create_project
+
+ZONE = "zone-a"
+ADMIN = "admin"
+PROJECT = "default"
+
+#: name, family, vCPUs, memory in MiB, limit in % of a core
+MACHINE_TYPES = (
+    ("tiny-1", "tiny", 1, 128, None),
+    ("micro-1", "micro", 1, 256, 25),
+    ("small-1", "standard", 1, 1024, None),
+    ("standard-1", "standard", 1, 2048, None),
+    ("standard-2", "standard", 2, 4096, None),
+    ("standard-4", "standard", 4, 8192, None),
+    ("highmem-2", "highmem", 2, 8192, None),
+    ("highcpu-4", "highcpu", 4, 4096, None),
+)
+DEFAULT_MACHINE_TYPE = "tiny-1"
+
+#: task, seconds
+PERIODIC = (("lifecycle.reconcile_hosts", 60),)
+
+
+@dataclass(frozen=True, slots=True)
+class BootstrapResult:
+    """`password` is the one-time password when the administrator was made now, else None."""
+
+    username: str
+    password: str | None
+    zone: str
+    project: str
+
+
+@service
+def bootstrap() -> BootstrapResult:
+    """Administrator, project, zone, machine types and periodic tasks."""
+    zone, _made = Zone.objects.get_or_create(name=ZONE)
+    for name, family, vcpus, memory_mib, limit in MACHINE_TYPES:
+        MachineType.objects.get_or_create(
+            name=name,
+            defaults={
+                "family": family,
+                "vcpus": vcpus,
+                "memory_mib": memory_mib,
+                "cpu_quota_percent": limit,
+                "is_default": name == DEFAULT_MACHINE_TYPE and not MachineType.objects.filter(is_default=True).exists(),
+            },
+        )
+    admin, password = _administrator()
+    project = Project.objects.filter(slug=PROJECT).first() or create_project(PROJECT, owner=admin)
+    if not project.memberships.exists():
+        Membership.objects.create(project=project, user=admin, role="owner")
+    _periodic_tasks()
+    return BootstrapResult(admin.username, password, zone.name, project.slug)
+
+
+def _administrator() -> tuple[User, str | None]:
+    found = User.objects.filter(is_superuser=True).order_by("pk").first()
+    if found:
+        return found, None
+    password = secrets.token_urlsafe(12)
+    admin = User.objects.create_superuser(ADMIN, password=password, must_change_password=True)
+    return admin, password
+
+
+def _periodic_tasks() -> None:
+    for task, seconds in PERIODIC:
+        every, _made = IntervalSchedule.objects.get_or_create(every=seconds, period=IntervalSchedule.SECONDS)
+        PeriodicTask.objects.get_or_create(
+            name=task, defaults={"task": task, "interval": every, "queue": "periodic", "kwargs": json.dumps({})}
+        )

@@ -1,0 +1,272 @@
+"""Operations: opened by requests, leased by workers, closed once.
+
+Every write of a worker goes through `fenced`: it is conditional on the lease token the worker got, so a
+worker that lost its lease can write nothing.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from lifecycle.domain.errors import OperationPreempted
+from lifecycle.domain.transitions import Action, Asker
+from lifecycle.models import VM, Operation, OperationStep, User
+from lifecycle.realtime import publish
+from lifecycle.services import bell
+from lifecycle.services.db import lock_project, service
+
+log = logging.getLogger(__name__)
+
+Status = Operation.Status
+
+
+class LostLease(Exception):
+    """Another worker owns the operation, or it was closed: stop working on it and write nothing."""
+
+
+# -- opening and closing -------------------------------------------------------------------------
+
+
+def open_operation(
+    vm: VM,
+    action: Action,
+    *,
+    asked_by: Asker,
+    user: User | None = None,
+    request_id: UUID | None = None,
+    data: dict[str, Any] | None = None,
+) -> Operation:
+    """Write a PENDING operation and ring. Needs an open transaction; one open a VM is a constraint."""
+    operation = Operation.objects.create(
+        project_id=vm.project_id,
+        vm=vm,
+        target_name=vm.name,
+        action=action,
+        asked_by=asked_by,
+        user=user,
+        request_id=request_id,
+        vm_fence=vm.fence,
+        data=data or {},
+    )
+    bell.ring(operation.id)
+    return operation
+
+
+def current(vm_id: UUID) -> Operation | None:
+    """The VM's open operation."""
+    return Operation.objects.filter(vm=vm_id).exclude(status=Status.DONE).first()
+
+
+def close(operation_id: UUID, error: dict[str, Any] | None = None, **fields: Any) -> bool:
+    """Make it DONE, once. Needs an open transaction. False when it already was."""
+    changes: dict[str, Any] = {"lease_until": None, "lease_owner": "", **fields}
+    if error is None:
+        changes["progress"] = 100
+    changed = (
+        Operation.objects.filter(pk=operation_id)
+        .exclude(status=Status.DONE)
+        .update(status=Status.DONE, end_time=timezone.now(), error=error, **changes)
+    )
+    return bool(changed)
+
+
+def preempt(operation: Operation) -> int:
+    """Close an open operation because another takes over; raises the VM's fence. Needs an open transaction.
+
+    Returns the VM's new fencing counter. The old worker can write nothing from here on.
+    """
+    error = OperationPreempted("A later request took over.").as_dict()
+    close(operation.id, error=error, lease_token=F("lease_token") + 1)
+    OperationStep.objects.filter(operation=operation, status=OperationStep.Status.RUNNING).update(
+        status=OperationStep.Status.SKIPPED, ended_at=timezone.now()
+    )
+    VM.objects.filter(pk=operation.vm_id).update(fence=F("fence") + 1)
+    return VM.objects.values_list("fence", flat=True).get(pk=operation.vm_id)
+
+
+@service
+def record_done(
+    vm: VM,
+    action: Action,
+    *,
+    asked_by: Asker,
+    user: User | None = None,
+    error: dict[str, Any] | None = None,
+) -> Operation:
+    """An operation that is over as it is written: something that happened outside of us."""
+    now = timezone.now()
+    return Operation.objects.create(
+        project_id=vm.project_id,
+        vm=vm,
+        target_name=vm.name,
+        action=action,
+        asked_by=asked_by,
+        user=user,
+        status=Status.DONE,
+        progress=100,
+        insert_time=now,
+        start_time=now,
+        end_time=now,
+        error=error,
+        vm_fence=vm.fence,
+    )
+
+
+# -- leases --------------------------------------------------------------------------------------
+
+
+def due(limit: int) -> list[UUID]:
+    """Open operations nobody works on and whose time has come, oldest first."""
+    now = timezone.now()
+    free = Q(lease_until__isnull=True) | Q(lease_until__lt=now)
+    found = Operation.objects.filter(free, due_at__lte=now).exclude(status=Status.DONE)
+    return list(found.order_by("due_at").values_list("pk", flat=True)[:limit])
+
+
+@service
+def claim(operation_id: UUID, owner: str) -> Operation | None:
+    """Take the lease; None when it is taken, not due or done. Lease and attempt are written before any work."""
+    now = timezone.now()
+    before = Operation.objects.filter(pk=operation_id).values_list("lease_until", flat=True).first()
+    lost = 1 if before is not None else 0
+    taken = (
+        Operation.objects.filter(pk=operation_id, lease_until=before, due_at__lte=now + timedelta(milliseconds=50))
+        .filter(Q(lease_until__isnull=True) | Q(lease_until__lt=now))
+        .exclude(status=Status.DONE)
+        .update(
+            status=Status.RUNNING,
+            start_time=Coalesce(F("start_time"), now),
+            lease_owner=owner,
+            lease_token=F("lease_token") + 1,
+            lease_until=now + timedelta(seconds=settings.OPERATION_LEASE_SECONDS),
+            attempt=F("attempt") + 1,
+            recovered=F("recovered") + lost,
+        )
+    )
+    if not taken:
+        return None
+    if lost:
+        log.warning("operation %s is recovered after the loss of its worker", operation_id)
+    return Operation.objects.select_related("vm").get(pk=operation_id)
+
+
+@service
+def renew(held: Iterable[tuple[UUID, int]]) -> list[UUID]:
+    """Prolong leases; returns those that are lost."""
+    until = timezone.now() + timedelta(seconds=settings.OPERATION_LEASE_SECONDS)
+    return [
+        pk
+        for pk, token in held
+        if not Operation.objects.filter(pk=pk, lease_token=token).exclude(status=Status.DONE).update(lease_until=until)
+    ]
+
+
+def holds(operation_id: UUID, token: int) -> bool:
+    """Whether the lease is still ours: asked before each hypervisor call."""
+    return (
+        Operation.objects.filter(pk=operation_id, lease_token=token, lease_until__gt=timezone.now())
+        .exclude(status=Status.DONE)
+        .exists()
+    )
+
+
+@contextmanager
+def fenced(operation_id: UUID, token: int) -> Iterator[None]:
+    """A transaction whose writes happen only while the lease is ours. Raises `LostLease` else."""
+    with transaction.atomic():
+        project_id = Operation.objects.values_list("project_id", flat=True).get(pk=operation_id)
+        lock_project(project_id)
+        mine = Operation.objects.filter(pk=operation_id, lease_token=token).exclude(status=Status.DONE)
+        if not mine.update(lease_token=token):
+            raise LostLease(str(operation_id))
+        yield
+
+
+# -- steps ---------------------------------------------------------------------------------------
+
+
+def plan_steps(operation_id: UUID, names: Sequence[str]) -> None:
+    """Write the list of steps, once."""
+    OperationStep.objects.bulk_create(
+        [OperationStep(operation_id=operation_id, index=i, name=name) for i, name in enumerate(names)],
+        ignore_conflicts=True,
+    )
+
+
+def begin_step(operation: Operation, index: int, *, undoing: bool) -> None:
+    """The step is under way: told once, with its start; repeated runs keep the start."""
+    now = timezone.now()
+    Operation.objects.filter(pk=operation.pk).update(
+        step_index=index, undoing=undoing, step_started_at=now, step_failures=0
+    )
+    if not undoing:
+        OperationStep.objects.filter(operation=operation, index=index).update(
+            status=OperationStep.Status.RUNNING, started_at=now, detail=""
+        )
+
+
+def end_step(operation: Operation, index: int, status: str, detail: str = "") -> None:
+    """The step is done, failed or undone."""
+    OperationStep.objects.filter(operation=operation, index=index).update(
+        status=status, ended_at=timezone.now(), detail=detail[:500]
+    )
+
+
+def set_progress(operation: Operation, percent: int) -> None:
+    """Progress never falls."""
+    Operation.objects.filter(pk=operation.pk, progress__lt=percent).update(progress=percent)
+
+
+def remember(operation: Operation, **values: Any) -> None:
+    """Keep something for a later run of the operation's steps. The caller is inside `fenced`."""
+    operation.data = {**operation.data, **values}
+    Operation.objects.filter(pk=operation.pk).update(data=operation.data)
+
+
+def postpone(operation: Operation, seconds: float, *, failed: bool, detail: str) -> None:
+    """Give the lease back; the operation is due again in `seconds`. The caller is inside `fenced`."""
+    Operation.objects.filter(pk=operation.pk).update(
+        lease_until=None,
+        lease_owner="",
+        due_at=timezone.now() + timedelta(seconds=seconds),
+        step_failures=F("step_failures") + (1 if failed else 0),
+    )
+    if detail:
+        changed = (
+            OperationStep.objects.filter(operation=operation, index=operation.step_index)
+            .exclude(detail=detail[:500])
+            .update(detail=detail[:500])
+        )
+        if changed:
+            publish.vm_changed(operation.vm_id)
+    bell.ring(operation.id, seconds)
+
+
+@service
+def wake(vm_id: UUID) -> bool:
+    """Make the VM's open operation due now: something happened that it waits for."""
+    found = current(vm_id)
+    if found is None:
+        return False
+    Operation.objects.filter(pk=found.pk).update(due_at=timezone.now())
+    bell.ring(found.pk)
+    return True
+
+
+def last_end(vm_id: UUID) -> datetime | None:
+    """When the VM's last operation ended."""
+    return (
+        Operation.objects.filter(vm=vm_id, end_time__isnull=False)
+        .order_by("-end_time")
+        .values_list("end_time", flat=True)
+        .first()
+    )

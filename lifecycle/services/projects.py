@@ -1,0 +1,151 @@
+"""Projects, members, invitations."""
+
+import hashlib
+import secrets
+from datetime import timedelta
+
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.utils import timezone
+
+from lifecycle.domain.access import Right, Role, may
+from lifecycle.domain.errors import Forbidden, InvalidInput, NameTaken, NotFound
+from lifecycle.domain.guests import NAME
+from lifecycle.models import Invitation, Membership, Project, Quota, User
+from lifecycle.realtime import push
+from lifecycle.services.db import lock_project, service
+from lifecycle.services.networks import network_of
+
+INVITATION_DAYS = 7
+_SLUG_MAX = 40
+
+
+@service
+def create_project(slug: str, title: str = "", *, owner: User) -> Project:
+    """A project with its quota and network; `owner` is its first owner."""
+    if len(slug) > _SLUG_MAX or not NAME.fullmatch(slug):
+        raise InvalidInput(
+            "A project's name has at most %(most)s small letters, digits and hyphens and starts with a letter.",
+            field="slug",
+            most=_SLUG_MAX,
+        )
+    if Project.objects.filter(slug=slug).exists():
+        raise NameTaken("There is already a project called %(name)s.", field="slug", name=slug)
+    project = Project.objects.create(slug=slug, title=title.strip()[:100])
+    Quota.objects.create(project=project)
+    Membership.objects.create(project=project, user=owner, role=Role.OWNER)
+    network_of(project)
+    return project
+
+
+@service
+def invite(project: Project, email: str, role: str, *, user: User) -> tuple[Invitation, str]:
+    """An invitation and its secret, which is shown or mailed once and never stored."""
+    _check_may_manage(project, user)
+    try:
+        validate_email(email)
+    except ValidationError:
+        raise InvalidInput("%(value)s is not an e-mail address.", field="email", value=email) from None
+    token = secrets.token_urlsafe(32)
+    invitation = Invitation.objects.create(
+        project=project,
+        email=email.lower(),
+        role=_role(role),
+        token_sha256=_digest(token),
+        invited_by=user,
+        expires_at=timezone.now() + timedelta(days=INVITATION_DAYS),
+    )
+    return invitation, token
+
+
+def find_invitation(token: str) -> Invitation | None:
+    """The open, unexpired invitation behind a secret."""
+    return (
+        Invitation.objects.select_related("project")
+        .filter(token_sha256=_digest(token), accepted_at__isnull=True, expires_at__gt=timezone.now())
+        .first()
+    )
+
+
+@service
+def accept_invitation(token: str, *, user: User) -> Membership:
+    """Redeem an invitation, once. A member who had a role keeps the larger one."""
+    found = Invitation.objects.select_for_update().filter(token_sha256=_digest(token)).first()
+    if found is None or found.accepted_at or found.expires_at <= timezone.now():
+        raise NotFound("This invitation was used or has expired. Ask for a new one.")
+    now = timezone.now()
+    Invitation.objects.filter(pk=found.pk).update(accepted_at=now, accepted_by=user)
+    membership, made = Membership.objects.get_or_create(
+        project=found.project, user=user, defaults={"role": found.role}
+    )
+    order = [Role.VIEWER, Role.OPERATOR, Role.OWNER]
+    if not made and order.index(Role(found.role)) > order.index(Role(membership.role)):
+        membership.role = found.role
+        membership.save(update_fields=["role"])
+    return membership
+
+
+@service
+def revoke_invitation(project: Project, invitation_id: int, *, user: User) -> None:
+    """Take an open invitation back."""
+    _check_may_manage(project, user)
+    Invitation.objects.filter(project=project, pk=invitation_id, accepted_at__isnull=True).delete()
+
+
+@service
+def set_role(project: Project, member: User, role: str, *, user: User) -> None:
+    """Change a member's role; the last owner stays owner."""
+    project = lock_project(project.pk)
+    _check_may_manage(project, user)
+    wanted = _role(role)
+    membership = _membership(project, member)
+    if membership.role == Role.OWNER and wanted is not Role.OWNER:
+        _refuse_without_owner(project, member)
+    membership.role = wanted
+    membership.save(update_fields=["role"])
+    push.rights_changed(project.pk)
+
+
+@service
+def remove_member(project: Project, member: User, *, user: User) -> None:
+    """End a membership (one's own, too); the last owner stays. Open views of the project are cut."""
+    project = lock_project(project.pk)
+    if member.pk != user.pk:
+        _check_may_manage(project, user)
+    membership = _membership(project, member)
+    if membership.role == Role.OWNER:
+        _refuse_without_owner(project, member)
+    membership.delete()
+    push.rights_changed(project.pk)
+
+
+def _check_may_manage(project: Project, user: User) -> None:
+    role = project.role_of(user)
+    if role is None:
+        raise NotFound("There is no such project.")
+    if not may(role, Right.MANAGE_MEMBERS):
+        raise Forbidden("Your role in this project (%(role)s) does not allow this. Ask an owner.", role=role)
+
+
+def _membership(project: Project, member: User) -> Membership:
+    found = Membership.objects.select_for_update().filter(project=project, user=member).first()
+    if found is None:
+        raise NotFound("This person is not a member of the project.")
+    return found
+
+
+def _refuse_without_owner(project: Project, member: User) -> None:
+    others = Membership.objects.filter(project=project, role=Role.OWNER).exclude(user=member)
+    if not others.exists():
+        raise InvalidInput("A project needs an owner. Make somebody else an owner first.", field="role")
+
+
+def _role(role: str) -> Role:
+    try:
+        return Role(role)
+    except ValueError:
+        raise InvalidInput("There is no role %(value)s.", field="role", value=role) from None
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

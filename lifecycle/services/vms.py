@@ -1,0 +1,256 @@
+"""What people ask of VMs."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+
+from lifecycle.domain import guests
+from lifecycle.domain.access import NEEDS, may
+from lifecycle.domain.errors import (
+    ActionNotAllowed,
+    DeletionProtected,
+    Forbidden,
+    InvalidInput,
+    NameTaken,
+    NotFound,
+    OperationInProgress,
+)
+from lifecycle.domain.quotas import Amounts
+from lifecycle.domain.transitions import TABLE, Action, Asker, allowed_actions, may_preempt, may_start
+from lifecycle.models import VM, Disk, Image, MachineType, Operation, Project, User, Zone
+from lifecycle.realtime import publish
+from lifecycle.services import networks, operations, quotas
+from lifecycle.services.db import lock_project, service
+from lifecycle.services.transitions import born, move
+
+#: The data of the first phase of an action that is asked for: None stays where it is.
+_NEEDS_COMPUTE = frozenset({Action.START, Action.RESUME})
+
+
+@dataclass(frozen=True, slots=True)
+class VMRequest:
+    """What a person says of a new VM; empty means the default. Memory in MiB, disk in GiB."""
+
+    name: str
+    zone: str = ""
+    machine_type: str = ""  # a name, or custom-VCPUS-MEMORY
+    image: str = ""  # a name or a family
+    disk_gib: int | None = None
+    ssh_keys: str = ""
+    startup_script: str = ""
+    user_data: str = ""
+    automatic_restart: bool = True
+    stop_grace_seconds: int = 90
+    deletion_protection: bool = False
+
+
+def authorise(project: Project, user: User | None, action: Action) -> None:
+    """Refuse what the user's role does not allow. `user` None is the product itself.
+
+    Raises:
+        NotFound: the user is a stranger to the project.
+        Forbidden: the user's role is too small.
+    """
+    if user is None:
+        return
+    role = project.role_of(user)
+    if role is None:
+        raise NotFound("There is no such project.")
+    if not may(role, NEEDS[action]):
+        raise Forbidden("Your role in this project (%(role)s) does not allow this. Ask an owner.", role=role)
+
+
+@service
+def request_create(
+    project: Project, request: VMRequest, *, user: User | None, request_id: UUID | None = None
+) -> Operation:
+    """Write a new VM in PROVISIONING and the operation that makes it real.
+
+    Raises:
+        InvalidInput, NameTaken, QuotaExceeded, Forbidden: nothing was written.
+    """
+    project = lock_project(project.pk)
+    authorise(project, user, Action.CREATE)
+    if again := _same_request(project, request_id):
+        return again
+    guests.check_name(request.name)
+    zone, image, machine_type = _zone(request.zone), _image(request.image), _machine_type(request.machine_type)
+    disk_gib = guests.check_disk(
+        image.min_disk_gib if request.disk_gib is None else request.disk_gib, image.min_disk_gib
+    )
+    if machine_type.memory_mib < image.min_memory_mib:
+        raise InvalidInput(
+            "The image needs at least %(least)s MiB of memory; this machine type has %(value)s.",
+            field="machine_type",
+            least=image.min_memory_mib,
+            value=machine_type.memory_mib,
+        )
+    vm = VM(
+        project=project,
+        name=request.name,
+        zone=zone,
+        image=image,
+        machine_type=machine_type,
+        vcpus=machine_type.vcpus,
+        memory_mib=machine_type.memory_mib,
+        cpu_quota_percent=machine_type.cpu_quota_percent,
+        mac=networks.new_mac(),
+        ssh_keys=guests.check_ssh_keys(request.ssh_keys),
+        startup_script=guests.check_startup_script(request.startup_script),
+        user_data=guests.check_user_data(request.user_data),
+        automatic_restart=request.automatic_restart,
+        stop_grace_seconds=guests.check_grace(request.stop_grace_seconds),
+        deletion_protection=request.deletion_protection,
+        created_by=user,
+    )
+    _refuse_taken_name(project, request.name)
+    if machine_type.pk is None:
+        machine_type.save()
+    quotas.check(project, Amounts(1, vm.vcpus, vm.memory_mib, disk_gib))
+    return _write(vm, disk_gib, user, request_id)
+
+
+@service
+def request_action(
+    vm: VM,
+    action: Action,
+    *,
+    user: User | None,
+    asked_by: Asker = Asker.USER,
+    request_id: UUID | None = None,
+) -> Operation:
+    """Open the operation for `action` and move the VM into its first phase; preempts where the table says so.
+
+    Raises:
+        ActionNotAllowed, OperationInProgress, DeletionProtected, QuotaExceeded, Forbidden, NotFound:
+            nothing was changed.
+    """
+    project = lock_project(vm.project_id)
+    authorise(project, user, action)
+    if again := _same_request(project, request_id):
+        return again
+    vm = _live(vm)
+    running = operations.current(vm.id)
+    _check_allowed(vm, action, running, asked_by)
+    if action in _NEEDS_COMPUTE:
+        quotas.check(project, Amounts(vcpus=vm.vcpus, memory_mib=vm.memory_mib))
+    data = {"asked_in": vm.state}
+    if running is not None:
+        data["preempted"] = running.action
+        vm.fence = operations.preempt(running)
+    operation = operations.open_operation(
+        vm, action, asked_by=asked_by, user=user, request_id=request_id, data=data
+    )
+    if running is not None:
+        Operation.objects.filter(pk=running.pk).update(preempted_by=operation)
+    through = TABLE[action].through
+    if through and vm.lifecycle_state is not through[0]:
+        move(vm.id, action, vm.lifecycle_state, through[0], asked_by=asked_by, operation=operation, user=user)
+    else:
+        publish.vm_changed(vm.id)
+    return operation
+
+
+@service
+def set_deletion_protection(vm: VM, on: bool, *, user: User | None) -> None:
+    """Switch deletion protection."""
+    project = lock_project(vm.project_id)
+    authorise(project, user, Action.DELETE)
+    VM.objects.live().filter(pk=_live(vm).pk).update(deletion_protection=on)
+    publish.vm_changed(vm.id)
+
+
+def _same_request(project: Project, request_id: UUID | None) -> Operation | None:
+    if request_id is None:
+        return None
+    return Operation.objects.filter(project=project, request_id=request_id).first()
+
+
+def _live(vm: VM) -> VM:
+    found = VM.objects.live().select_for_update().filter(pk=vm.pk).first()
+    if found is None:
+        raise NotFound("The VM %(name)s does not exist any more.", name=vm.name)
+    return found
+
+
+def _check_allowed(vm: VM, action: Action, running: Operation | None, asked_by: Asker) -> None:
+    if asked_by not in TABLE[action].asked_by:
+        raise ActionNotAllowed("%(action)s cannot be asked for by %(asker)s.", action=action, asker=asked_by)
+    open_action = Action(running.action) if running else None
+    if not may_start(action, vm.lifecycle_state):
+        possible = allowed_actions(vm.lifecycle_state, open_action)
+        raise ActionNotAllowed(
+            "%(name)s is %(state)s: %(action)s is not possible now. Possible now: %(possible)s.",
+            name=vm.name,
+            state=vm.state,
+            action=action,
+            possible=", ".join(possible) or "–",
+        )
+    if not may_preempt(action, open_action):
+        raise OperationInProgress(
+            "%(running)s is under way on %(name)s; %(action)s has to wait until it is done.",
+            running=open_action,
+            name=vm.name,
+            action=action,
+        )
+    if action is Action.DELETE and vm.deletion_protection:
+        raise DeletionProtected("%(name)s is protected against deletion. Switch the protection off first.", name=vm.name)
+
+
+def _zone(name: str) -> Zone:
+    found = Zone.objects.filter(name=name).first() if name else Zone.objects.order_by("name").first()
+    if found is None:
+        raise InvalidInput("There is no zone %(value)s.", field="zone", value=name or "–")
+    return found
+
+
+def _image(name: str) -> Image:
+    ready = Image.objects.filter(status=Image.Status.READY)
+    if not name:
+        found = ready.order_by("pk").first()
+    else:
+        found = ready.filter(name=name).first() or ready.filter(family=name).order_by("-pk").first()
+    if found is None:
+        raise InvalidInput(
+            "There is no image %(value)s that is ready. Choose one from the list.", field="image", value=name or "–"
+        )
+    return found
+
+
+def _machine_type(name: str) -> MachineType:
+    """A known type, or a custom one, not saved yet."""
+    if not name:
+        found = MachineType.objects.filter(is_default=True).first() or MachineType.objects.filter(retired=False).first()
+    else:
+        found = MachineType.objects.filter(name=name).first()
+    if found is None and (shape := guests.parse_custom_machine_type(name)):
+        vcpus, memory_mib = guests.check_shape(*shape)
+        return MachineType(
+            name=f"custom-{vcpus}-{memory_mib}", family="custom", vcpus=vcpus, memory_mib=memory_mib, retired=True
+        )
+    if found is None or (found.retired and found.family != "custom"):
+        raise InvalidInput(
+            "There is no machine type %(value)s. Choose one from the list.", field="machine_type", value=name or "–"
+        )
+    return found
+
+
+def _refuse_taken_name(project: Project, name: str) -> None:
+    if VM.objects.live().filter(project=project, name=name).exists():
+        raise NameTaken("This project already has a VM called %(name)s.", field="name", name=name)
+
+
+def _write(vm: VM, disk_gib: int, user: User | None, request_id: UUID | None) -> Operation:
+    try:
+        with transaction.atomic():
+            vm.save(force_insert=True)
+    except IntegrityError as error:  # a MAC drawn twice, or a name taken outside of the lock
+        raise NameTaken("This project already has a VM called %(name)s.", field="name", name=vm.name) from error
+    Disk.objects.create(vm=vm, name=vm.name, size_gib=disk_gib, volume=vm.disk_volume)
+    networks.give_address(vm)
+    operation = operations.open_operation(
+        vm, Action.CREATE, asked_by=Asker.USER, user=user, request_id=request_id, data={"asked_in": ""}
+    )
+    born(vm, Action.CREATE, asked_by=Asker.USER, operation=operation, user=user)
+    return operation
