@@ -30,7 +30,7 @@ RIGHTS: Final[dict[Role, frozenset[Right]]] = {
 
 #: The right each user action needs.
 NEEDS: Final[dict[Action, Right]] = {
-    **{action: Right.USE_VMS for action in (*USER_ACTIONS, Action.CREATE)},
+    **dict.fromkeys((*USER_ACTIONS, Action.CREATE), Right.USE_VMS),
     Action.DELETE: Right.DELETE_VMS,
 }
 

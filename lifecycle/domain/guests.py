@@ -14,7 +14,7 @@ MAX_KEYS: Final = 50
 VCPUS: Final = range(1, 65)
 MEMORY_MIB: Final = range(80, 1024 * 1024 + 1)
 DISK_GIB: Final = range(1, 65_537)
-GRACE_SECONDS: Final = range(0, 3601)
+GRACE_SECONDS: Final = range(3601)
 _KEY_TYPES: Final = frozenset(
     {
         "ssh-ed25519",
@@ -34,7 +34,11 @@ def check_name(name: str) -> str:
     if not name:
         raise InvalidInput("Give the VM a name.", field="name")
     if len(name) > 63:
-        raise InvalidInput("The name has %(length)s characters; at most 63 are possible.", field="name", length=len(name))
+        raise InvalidInput(
+            "The name has %(length)s characters; at most 63 are possible.",
+            field="name",
+            length=len(name),
+        )
     if not NAME.fullmatch(name):
         raise InvalidInput(
             "A name starts with a small letter and goes on with small letters, digits and hyphens; it does not end with "
@@ -135,7 +139,9 @@ def check_startup_script(text: str) -> str:
     """A script the guest runs at every boot: it must say its interpreter."""
     script = check_text(text, "startup_script", MAX_SCRIPT)
     if script.strip() and not script.startswith("#!"):
-        raise InvalidInput('A startup script starts with its interpreter, for example "#!/bin/sh".', field="startup_script")
+        raise InvalidInput(
+            'A startup script starts with its interpreter, for example "#!/bin/sh".', field="startup_script"
+        )
     return script
 
 

@@ -49,8 +49,8 @@ def check(limits: Amounts, used: Amounts, more: Amounts, scope: str) -> None:
         limit, now, wanted = (getattr(x, f.name) for x in (limits, used, more))
         if wanted and now + wanted > limit:
             raise QuotaExceeded(
-                "The project's quota of %(metric)s is %(limit)s: %(usage)s are in use and this needs %(requested)s more. "
-                "Stop or delete a VM, or ask an operator for more.",
+                "The project's quota of %(metric)s is %(limit)s: %(usage)s are in use and this needs "
+                "%(requested)s more. Stop or delete a VM, or ask an operator for more.",
                 metric=f.name,
                 limit=limit,
                 usage=now,

@@ -37,9 +37,7 @@ class Power(StrEnum):
 STABLE: Final = frozenset({State.RUNNING, State.TERMINATED, State.SUSPENDED})
 
 #: States that must be left by themselves; a VM that stays in one is somebody's alert.
-TRANSITIONAL: Final = frozenset(
-    {State.PROVISIONING, State.STAGING, State.STOPPING, State.SUSPENDING, State.REPAIRING}
-)
+TRANSITIONAL: Final = frozenset({State.PROVISIONING, State.STAGING, State.STOPPING, State.SUSPENDING, State.REPAIRING})
 
 #: States that hold vCPU and memory, on the host and in the quota (LIFECYCLE: "Resources held").
 HOLDS_COMPUTE: Final = frozenset(
@@ -69,6 +67,4 @@ STORAGE_BILLED: Final = frozenset(State) - {State.REPAIRING}
 IN_SLA: Final = frozenset({State.RUNNING})
 
 #: States in which the guest executes, or may.
-GUEST_MAY_RUN: Final = frozenset(
-    {State.STAGING, State.RUNNING, State.STOPPING, State.SUSPENDING, State.REPAIRING}
-)
+GUEST_MAY_RUN: Final = frozenset({State.STAGING, State.RUNNING, State.STOPPING, State.SUSPENDING, State.REPAIRING})

@@ -32,7 +32,12 @@ class Transition(models.Model):
     action = models.CharField(_("action"), max_length=20, choices=ACTION_CHOICES)
     reason = models.CharField(_("reason"), max_length=300, blank=True, default="")
     operation = models.ForeignKey(
-        Operation, on_delete=models.PROTECT, null=True, blank=True, related_name="transitions", verbose_name=_("operation")
+        Operation,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="transitions",
+        verbose_name=_("operation"),
     )
     asked_by = models.CharField(_("asked by"), max_length=10, choices=ASKER_CHOICES)
     user = models.ForeignKey(
@@ -46,9 +51,7 @@ class Transition(models.Model):
         verbose_name_plural = _("transitions")
         ordering = ["-id"]
         indexes = [models.Index(fields=["vm", "-id"], name="transition_by_vm")]
-        constraints = [
-            models.CheckConstraint(condition=_pairs_in_the_table(), name="a_transition_stands_in_the_table")
-        ]
+        constraints = [models.CheckConstraint(condition=_pairs_in_the_table(), name="a_transition_stands_in_the_table")]
 
     def __str__(self) -> str:
         return f"{self.from_state or '–'} → {self.to_state or '–'}"

@@ -9,9 +9,7 @@ from lifecycle.models.projects import Project
 class Network(models.Model):
     """A project's network: its own bridge and range on every host, apart from every other project's."""
 
-    project = models.OneToOneField(
-        Project, on_delete=models.PROTECT, related_name="network", verbose_name=_("project")
-    )
+    project = models.OneToOneField(Project, on_delete=models.PROTECT, related_name="network", verbose_name=_("project"))
     name = models.CharField(_("name"), max_length=63, unique=True)
     bridge = models.CharField(_("bridge"), max_length=15, unique=True)
     cidr = models.CharField(_("range"), max_length=18, unique=True)
@@ -27,9 +25,7 @@ class Network(models.Model):
 class Address(models.Model):
     """An internal address. It stays with its VM for life and rests after release until DHCP has forgotten it."""
 
-    network = models.ForeignKey(
-        Network, on_delete=models.CASCADE, related_name="addresses", verbose_name=_("network")
-    )
+    network = models.ForeignKey(Network, on_delete=models.CASCADE, related_name="addresses", verbose_name=_("network"))
     ip = models.GenericIPAddressField(_("address"), protocol="IPv4")
     vm = models.OneToOneField(
         "lifecycle.VM",

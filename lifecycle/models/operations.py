@@ -29,9 +29,7 @@ class Operation(models.Model):
         DONE = "DONE", _("done")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    project = models.ForeignKey(
-        Project, on_delete=models.PROTECT, related_name="operations", verbose_name=_("project")
-    )
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="operations", verbose_name=_("project"))
     vm = models.ForeignKey(VM, on_delete=models.PROTECT, related_name="operations", verbose_name=_("VM"))
     target_name = models.CharField(_("target"), max_length=63)
     action = models.CharField(_("action"), max_length=20, choices=ACTION_CHOICES)

@@ -122,9 +122,7 @@ class Invitation(models.Model):
 class Quota(models.Model):
     """A project's limits. Usage is always the sum of what exists, never a counter."""
 
-    project = models.OneToOneField(
-        Project, on_delete=models.CASCADE, related_name="quota", verbose_name=_("project")
-    )
+    project = models.OneToOneField(Project, on_delete=models.CASCADE, related_name="quota", verbose_name=_("project"))
     vms = models.PositiveIntegerField(_("VMs"), default=20)
     vcpus = models.PositiveIntegerField(_("vCPUs"), default=40)
     memory_mib = models.PositiveIntegerField(_("memory (MiB)"), default=65536)

@@ -101,14 +101,10 @@ class VM(models.Model):
             models.UniqueConstraint(
                 fields=["project", "name"], condition=Q(deleted_at__isnull=True), name="one_live_vm_per_name"
             ),
-            models.UniqueConstraint(
-                fields=["mac"], condition=Q(deleted_at__isnull=True), name="one_live_vm_per_mac"
-            ),
+            models.UniqueConstraint(fields=["mac"], condition=Q(deleted_at__isnull=True), name="one_live_vm_per_mac"),
             models.CheckConstraint(condition=Q(state__in=[s.value for s in State]), name="a_vm_state_is_known"),
             models.CheckConstraint(
-                condition=~Q(state__in=[s.value for s in PLACED])
-                | Q(host__isnull=False)
-                | Q(deleted_at__isnull=False),
+                condition=~Q(state__in=[s.value for s in PLACED]) | Q(host__isnull=False) | Q(deleted_at__isnull=False),
                 name="a_vm_with_a_domain_has_a_host",
             ),
             models.CheckConstraint(condition=Q(vcpus__gte=1, memory_mib__gte=64), name="a_vm_has_cpu_and_memory"),

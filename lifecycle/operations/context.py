@@ -96,8 +96,13 @@ class Context:
             operations.remember(self.operation, **values)
 
     def move(
-        self, source: State | set[State], target: State | None, *, reason: str = "",
-        occurred_at: datetime | None = None, **fields: Any,
+        self,
+        source: State | set[State],
+        target: State | None,
+        *,
+        reason: str = "",
+        occurred_at: datetime | None = None,
+        **fields: Any,
     ) -> None:
         """Move the VM in the name of this operation. The caller is inside `writing`."""
         move(

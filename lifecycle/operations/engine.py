@@ -209,7 +209,8 @@ def _worth_repeating(operation: Operation, error: Exception) -> bool:
 def _backoff(failures: int, bounds: tuple[float, float]) -> float:
     """Doubling from the lower bound up to the upper one, with a fifth of jitter."""
     low, high = bounds
-    return min(high, low * 2 ** min(failures, 10)) * random.uniform(0.8, 1.2)
+    jitter = random.uniform(0.8, 1.2)  # noqa: S311  # not a secret
+    return min(high, low * 2.0 ** min(failures, 10)) * jitter
 
 
 def _for_people(error: Exception) -> str:

@@ -10,9 +10,7 @@ def build_iso(files: dict[str, bytes]) -> bytes:
     iso = pycdlib.PyCdlib()
     iso.new(interchange_level=3, vol_ident="cidata", joliet=3, rock_ridge="1.09")
     for number, (name, content) in enumerate(sorted(files.items())):
-        iso.add_fp(
-            BytesIO(content), len(content), f"/F{number}.;1", rr_name=name, joliet_path=f"/{name}"
-        )
+        iso.add_fp(BytesIO(content), len(content), f"/F{number}.;1", rr_name=name, joliet_path=f"/{name}")
     out = BytesIO()
     iso.write_fp(out)
     iso.close()

@@ -34,9 +34,7 @@ STEPS = (
 
 
 def _complete(context: Context) -> None:
-    context.move(
-        State.SUSPENDING, State.SUSPENDED, power=Power.SAVED, power_seen_at=timezone.now(), run_id=None
-    )
+    context.move(State.SUSPENDING, State.SUSPENDED, power=Power.SAVED, power_seen_at=timezone.now(), run_id=None)
 
 
 def _fail(context: Context) -> None:

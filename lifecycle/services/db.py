@@ -35,7 +35,7 @@ def service(function: Callable[P, R]) -> Callable[P, R]:
             except OperationalError as error:
                 if attempt + 1 == _RETRIES or not any(word in str(error) for word in _WORTH_RETRYING):
                     raise
-                time.sleep(random.uniform(0.01, 0.05) * 2**attempt)
+                time.sleep(random.uniform(0.01, 0.05) * 2**attempt)  # noqa: S311  # jitter, not a secret
         raise AssertionError("unreachable")
 
     return run

@@ -75,9 +75,7 @@ def accept_invitation(token: str, *, user: User) -> Membership:
         raise NotFound("This invitation was used or has expired. Ask for a new one.")
     now = timezone.now()
     Invitation.objects.filter(pk=found.pk).update(accepted_at=now, accepted_by=user)
-    membership, made = Membership.objects.get_or_create(
-        project=found.project, user=user, defaults={"role": found.role}
-    )
+    membership, made = Membership.objects.get_or_create(project=found.project, user=user, defaults={"role": found.role})
     order = [Role.VIEWER, Role.OPERATOR, Role.OWNER]
     if not made and order.index(Role(found.role)) > order.index(Role(membership.role)):
         membership.role = found.role

@@ -97,7 +97,8 @@ def _append(
 
 def _conflict(vm_id: UUID, expected: Collection[State], found: State) -> StateConflict:
     return StateConflict(
-        "The VM is %(found)s, not %(expected)s any more: somebody was faster. Look again and repeat if you still want to.",
+        "The VM is %(found)s, not %(expected)s any more: somebody was faster. "
+        "Look again and repeat if you still want to.",
         found=found,
         expected=", ".join(sorted(expected)),
         detail=f"vm {vm_id}",

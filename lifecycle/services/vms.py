@@ -105,8 +105,6 @@ def request_create(
         created_by=user,
     )
     _refuse_taken_name(project, request.name)
-    if machine_type.pk is None:
-        machine_type.save()
     quotas.check(project, Amounts(1, vm.vcpus, vm.memory_mib, disk_gib))
     return _write(vm, disk_gib, user, request_id)
 
@@ -139,9 +137,7 @@ def request_action(
     if running is not None:
         data["preempted"] = running.action
         vm.fence = operations.preempt(running)
-    operation = operations.open_operation(
-        vm, action, asked_by=asked_by, user=user, request_id=request_id, data=data
-    )
+    operation = operations.open_operation(vm, action, asked_by=asked_by, user=user, request_id=request_id, data=data)
     if running is not None:
         Operation.objects.filter(pk=running.pk).update(preempted_by=operation)
     through = TABLE[action].through
@@ -195,7 +191,9 @@ def _check_allowed(vm: VM, action: Action, running: Operation | None, asked_by: 
             action=action,
         )
     if action is Action.DELETE and vm.deletion_protection:
-        raise DeletionProtected("%(name)s is protected against deletion. Switch the protection off first.", name=vm.name)
+        raise DeletionProtected(
+            "%(name)s is protected against deletion. Switch the protection off first.", name=vm.name
+        )
 
 
 def _zone(name: str) -> Zone:
@@ -219,15 +217,16 @@ def _image(name: str) -> Image:
 
 
 def _machine_type(name: str) -> MachineType:
-    """A known type, or a custom one, not saved yet."""
+    """A known type, or a custom one, which is made at its first use."""
     if not name:
         found = MachineType.objects.filter(is_default=True).first() or MachineType.objects.filter(retired=False).first()
     else:
         found = MachineType.objects.filter(name=name).first()
     if found is None and (shape := guests.parse_custom_machine_type(name)):
         vcpus, memory_mib = guests.check_shape(*shape)
-        return MachineType(
-            name=f"custom-{vcpus}-{memory_mib}", family="custom", vcpus=vcpus, memory_mib=memory_mib, retired=True
+        found, _made = MachineType.objects.get_or_create(
+            name=f"custom-{vcpus}-{memory_mib}",
+            defaults={"family": "custom", "vcpus": vcpus, "memory_mib": memory_mib, "retired": True},
         )
     if found is None or (found.retired and found.family != "custom"):
         raise InvalidInput(
