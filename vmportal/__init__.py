@@ -1,5 +1,3 @@
 """The Django project around `lifecycle`: settings, entry points and the launcher behind `./portal`."""
 
-from vmportal.celery import app as celery_app
-
-__all__ = ["celery_app"]
+__version__ = "0.1.0"

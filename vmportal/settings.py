@@ -97,6 +97,7 @@ INSTALLED_APPS = [
     "csp",
     "lucide",
     "lifecycle",
+    "vmportal",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

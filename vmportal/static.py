@@ -4,6 +4,8 @@ from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 
 class ManifestStorage(CompressedManifestStaticFilesStorage):
-    """WhiteNoise's storage that answers with the plain name where nothing was collected (tests, first start)."""
+    """WhiteNoise's storage that answers with the plain name while nothing was collected (tests, type checks)."""
 
-    manifest_strict = False
+    def stored_name(self, name: str) -> str:
+        """The name under which `name` is served. Raises ValueError for a file that was not collected."""
+        return super().stored_name(name) if self.hashed_files else name
