@@ -41,8 +41,8 @@ def check_name(name: str) -> str:
         )
     if not NAME.fullmatch(name):
         raise InvalidInput(
-            "A name starts with a small letter and goes on with small letters, digits and hyphens; it does not end with "
-            "a hyphen. For example: web-1",
+            "A name starts with a small letter and goes on with small letters, digits and hyphens; it does not end "
+            "with a hyphen. For example: web-1",
             field="name",
         )
     return name
