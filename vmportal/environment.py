@@ -1,7 +1,9 @@
 """Reads what the environment and the state directory say; used by the settings alone."""
 
+import os
 import re
 import socket
+import tempfile
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -41,6 +43,9 @@ def with_database_defaults(database: dict[str, Any]) -> dict[str, Any]:
             "init_command": SQLITE_PRAGMAS,
             **options,
         }
+        # A file: tests with several connections need what a shared in-memory database does not do.
+        test_database = Path(tempfile.gettempdir()) / f"vmportal-test-{os.getpid()}.sqlite3"
+        database = {**database, "TEST": {"NAME": str(test_database)}}
     else:
         database.setdefault("CONN_HEALTH_CHECKS", True)
         options.setdefault("connect_timeout", 5)

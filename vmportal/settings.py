@@ -3,6 +3,7 @@
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import django_stubs_ext
 import environ
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
@@ -13,6 +14,8 @@ from vmportal.production import Exposure, unsafe_settings
 
 BASE = Path(__file__).resolve().parent.parent
 env = environ.Env()
+# Lets classes that are generic to the type checker alone, such as ModelAdmin[User], be written at run time too.
+django_stubs_ext.monkeypatch()
 
 # --- this installation -----------------------------------------------------------------------------------------
 VAR = Path(env.str("VMPORTAL_VAR", default=str(BASE / "var"))).resolve()

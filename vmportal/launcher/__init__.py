@@ -1,0 +1,1 @@
+"""What `./portal` does. Standard library alone: it runs before anything is installed."""
