@@ -10,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
 from vmportal import environment as read
+from vmportal.admin_theme import UNFOLD as UNFOLD  # the setting of that name
 from vmportal.production import Exposure, unsafe_settings
 
 BASE = Path(__file__).resolve().parent.parent
@@ -82,9 +83,9 @@ CONTENT_SECURITY_POLICY = {
 
 # --- applications ----------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
-    "unfold",
+    "unfold.apps.BasicAppConfig",
     "unfold.contrib.filters",
-    "django.contrib.admin",
+    "vmportal.admin_config.OperatorAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

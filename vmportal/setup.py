@@ -1,7 +1,8 @@
 """Brings an installation's data to the code: one process for all steps, because starting Django costs a second.
 
-Run by the launcher as `python -m vmportal.setup`; writes one JSON object a line:
-{"step": "..."} as a step begins, {"bootstrap": {...}} with what bootstrap told, {"error": "..."} before it fails.
+With --launcher it writes one JSON object a line: {"step": "..."} as a step begins, {"bootstrap": {...}} with what
+bootstrap told, {"error": "..."} before it fails. Without, it writes plain lines and never a password, because the
+output of a container is kept: choose the administrator's by `manage.py changepassword`.
 """
 
 import hashlib
@@ -21,12 +22,18 @@ from django.core.management import call_command
 from django.utils.text import slugify
 
 FAILED = 1
+STANDARD_OUTPUT = 1
 
 
 def tell(**message: Any) -> None:
-    """One line for the launcher."""
-    sys.__stdout__.write(json.dumps(message) + "\n")  # type: ignore[union-attr]
-    sys.__stdout__.flush()  # type: ignore[union-attr]
+    """One line for the launcher, or for a person."""
+    if "--launcher" in sys.argv:
+        line = json.dumps(message)
+    elif "bootstrap" in message:
+        line = f"Administrator: {message['bootstrap']['username']}"
+    else:
+        line = " ".join(str(value) for value in message.values())
+    os.write(STANDARD_OUTPUT, f"{line}\n".encode())
 
 
 def main() -> int:

@@ -24,6 +24,8 @@ LOG_SOCKET = RUN / "virtlogd-sock"
 RECORDS = RUN / "vmportal"
 STARTED = RECORDS / "started"
 GROUP = "libvirt"
+CONFIGURATION = RECORDS / "libvirtd.conf"
+GROUP_ACCESS = f'unix_sock_group = "{GROUP}"\nunix_sock_rw_perms = "0770"\nauth_unix_rw = "none"\n'
 START_SECONDS = 20
 STOP_SECONDS = 10
 
@@ -60,7 +62,7 @@ def release(installation: Installation) -> str:
         run(as_root(["systemctl", "stop", "libvirtd.service"]), "libvirtd could not be stopped")
     else:
         _stop_by_hand(pid)
-    _as_root_shell(f"rm -f '{STARTED}'; rmdir '{RECORDS}' 2>/dev/null || true")
+    _as_root_shell(f"rm -f '{STARTED}' '{CONFIGURATION}'; rmdir '{RECORDS}' 2>/dev/null || true")
     return "libvirtd stopped"
 
 
@@ -134,8 +136,12 @@ def _start_by_hand() -> None:
     if not answers(LOG_SOCKET):
         run(as_root(["virtlogd", "-d"]), "virtlogd could not be started")
         _wait(LOG_SOCKET, "virtlogd")
-    # nofile and setsid: it must not end, or be limited, with the terminal that started it.
-    run(as_root(["setsid", "libvirtd", "-d"]), "libvirtd could not be started")
+    argv = ["setsid", "libvirtd", "-d"]  # setsid: it must not end with the terminal that started it
+    if os.geteuid():
+        # libvirtd asks polkit by default, which needs a running system bus; without one, its group alone decides.
+        _as_root_shell(f"mkdir -p -m 755 '{RECORDS}' && printf '%s' {_quote(GROUP_ACCESS)} > '{CONFIGURATION}'")
+        argv += ["--config", str(CONFIGURATION)]
+    run(as_root(argv), "libvirtd could not be started")
 
 
 def _wait(path: Path, name: str) -> None:

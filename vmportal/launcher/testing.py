@@ -110,7 +110,7 @@ def _private_redis(installation: Installation, lab: Installation, environ: dict[
 def _static_checks(installation: Installation, environ: dict[str, str]) -> list[Callable[[], Result]]:
     """What needs no test run. Their caches are kept in the installation."""
     binaries, python, cache = installation.venv / "bin", installation.python, installation.var / "cache"
-    manage = [python, CHECKOUT / "manage.py"]
+    manage: list[str | Path] = [python, CHECKOUT / "manage.py"]
     production = {
         **environ,
         "VMPORTAL_PUBLIC_URL": "https://vms.example.org",

@@ -122,23 +122,23 @@ def prepare_system(installation: Installation, wanted: set[str], lock: str, disp
 def run_setup(environ: dict[str, str], installation: Installation, display: Display) -> dict[str, Any]:
     """Run vmportal.setup, showing its steps; what bootstrap told. Raises PortalError with its last lines."""
     log = installation.logs / "setup.log"
-    argv = libvirtd.with_group([str(installation.python), "-m", "vmportal.setup"])
+    argv = libvirtd.with_group([str(installation.python), "-m", "vmportal.setup", "--launcher"])
     with log.open("a", encoding="utf-8") as errors:
         process = subprocess.Popen(argv, env=environ, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=errors, text=True)
         try:
-            told = _follow(process, display)
+            told = _follow(process, log, display)
         except BaseException:
             process.terminate()
             raise
         finally:
             process.wait()
-    if process.returncode or "error" in told:
-        raise PortalError(f"The set-up failed: {told.get('error', 'see below')}", last_lines(log))
+    if process.returncode:
+        raise PortalError("The set-up failed.", last_lines(log))
     bootstrap = told.get("bootstrap")
     return bootstrap if isinstance(bootstrap, dict) else {}
 
 
-def _follow(process: "subprocess.Popen[str]", display: Display) -> dict[str, Any]:
+def _follow(process: "subprocess.Popen[str]", log: Path, display: Display) -> dict[str, Any]:
     """Show the set-up's steps as they come, each until the next; what else it told."""
     told: dict[str, Any] = {}
     lines = (json.loads(line) for line in process.stdout or () if line.startswith("{"))
@@ -154,7 +154,7 @@ def _follow(process: "subprocess.Popen[str]", display: Display) -> dict[str, Any
                 told.update(message)
                 message = next(lines, None)
             if "error" in told:
-                raise PortalError(f"The set-up failed: {told['error']}")
+                raise PortalError(f"The set-up failed: {told['error']}", last_lines(log))
     return told
 
 
