@@ -1,0 +1,134 @@
+"""Repair: a guest that died is powered on again from the same definition.
+
+Silence is no failure: while the host does not answer the operation waits, uses no attempt and never gives up.
+What counts is a host that answers and cannot start the guest: after the last attempt the VM is TERMINATED.
+"""
+
+from collections.abc import Callable
+
+from django.utils import timezone
+
+from lifecycle.domain.errors import HypervisorError
+from lifecycle.domain.states import Power, State
+from lifecycle.domain.transitions import Action
+from lifecycle.operations import steps
+from lifecycle.operations.context import Context
+from lifecycle.operations.definition import Again, Definition, Outcome, Skip, Step
+from lifecycle.services import capacity
+
+ATTEMPTS_MAX = 3
+ATTEMPT_PAUSE_SECONDS = (2.0, 10.0)  # before the second, before the third
+#: Before a restart, by how often it was restarted lately.
+RESTART_PAUSE_SECONDS = (0.0, 5.0, 20.0)
+#: The waits of a repair end with the host's answer or by a person, not with the clock.
+NO_DEADLINE = 10.0**9
+EVIDENCE_CHARACTERS = 4000
+
+
+def _await_turn(context: Context) -> Outcome:
+    """A guest that crashed just after its last restart is given a little more time each time."""
+    earlier = min(int(context.recall("earlier", 0)), len(RESTART_PAUSE_SECONDS) - 1)
+    waited = (timezone.now() - context.operation.insert_time).total_seconds()
+    left = RESTART_PAUSE_SECONDS[earlier] - waited
+    return Again(left, "waiting before the next restart") if left > 0 else None
+
+
+def _look_at_domain(context: Context) -> Outcome:
+    """See what is left of it. A guest that runs is left alone."""
+    host, vm = context.host(), context.vm
+    view = host.look(vm.id)
+    if view is not None and view.power is Power.PAUSED:
+        host.resume_cpus(vm.id)
+        view = host.look(vm.id)
+    if view is not None and view.power is Power.ON:
+        context.seen = view
+        return Skip("the guest runs")
+    if view is not None and view.power is Power.CRASHED:
+        host.destroy(vm.id)
+    if not context.recall("evidence"):
+        context.remember(evidence=host.qemu_log_tail(vm.id, vm.domain_name)[-EVIDENCE_CHARACTERS:])
+    return None
+
+
+def _restore_definition(context: Context) -> Outcome:
+    """The definition stays what it was; one that is gone is made again from the record."""
+    if context.host().look(context.vm.id) is None:
+        context.host().define(context.domain_spec())
+    return None
+
+
+def _start_domain(context: Context) -> Outcome:
+    context.host().start(context.vm.id)
+    context.seen = context.host().look(context.vm.id)
+    return None
+
+
+def _attempted(work: Callable[[Context], Outcome]) -> Callable[[Context], Outcome]:
+    """`work` with the attempts of a repair: what the host refuses is tried again, a few times."""
+
+    def run(context: Context) -> Outcome:
+        try:
+            return work(context)
+        except HypervisorError as error:
+            if error.retry:
+                raise
+            attempt = int(context.recall("attempts", 0)) + 1
+            context.remember(attempts=attempt)
+            if attempt >= ATTEMPTS_MAX:
+                raise
+            return Again(ATTEMPT_PAUSE_SECONDS[attempt - 1], error.user_text)
+
+    return run
+
+
+_LOOKS = "only looks"
+STEPS = (
+    Step("await_turn", _await_turn, no_undo="only waits", deadline_seconds=NO_DEADLINE),
+    Step("look_at_domain", _attempted(_look_at_domain), no_undo=_LOOKS, deadline_seconds=NO_DEADLINE),
+    Step(
+        "prepare_network",
+        _attempted(steps.PREPARE_NETWORK.do),
+        no_undo="the network is the project's",
+        deadline_seconds=NO_DEADLINE,
+    ),
+    Step(
+        "restore_definition",
+        _attempted(_restore_definition),
+        no_undo="a VM keeps its definition",
+        deadline_seconds=NO_DEADLINE,
+    ),
+    Step("start_domain", _attempted(_start_domain), undo=steps.power_off, deadline_seconds=NO_DEADLINE),
+)
+
+
+def _complete(context: Context) -> None:
+    started_again = context.operation.steps.filter(name="start_domain", status="done").exists()
+    if started_again:
+        steps.arrived(context, State.REPAIRING)
+        return
+    run_id = context.seen.run_id if context.seen else None
+    context.move(
+        State.REPAIRING,
+        State.RUNNING,
+        reason="The guest runs.",
+        power=Power.ON,
+        power_seen_at=timezone.now(),
+        run_id=run_id,
+    )
+
+
+def _fail(context: Context) -> None:
+    error = context.recall("error") or {}
+    cause = str(context.recall("cause", ""))
+    capacity.release_compute(context.vm)
+    context.move(
+        State.REPAIRING,
+        State.TERMINATED,
+        reason=f"{cause} It could not be started again: {error.get('message', '')}".strip(),
+        power=Power.OFF,
+        power_seen_at=timezone.now(),
+        run_id=None,
+    )
+
+
+DEFINITION = Definition(Action.REPAIR, STEPS, complete=_complete, fail=_fail)

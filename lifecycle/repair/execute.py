@@ -1,0 +1,137 @@
+"""Carrying out a decision: thin, one service call each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from django.utils.translation import gettext_noop as _
+
+from lifecycle.domain.recovery import Decision, Observed
+from lifecycle.domain.transitions import Asker
+from lifecycle.drivers.base import Hypervisor
+from lifecycle.services import observations, operations
+
+#: libvirt's word for a domain that is off -> what people read.
+CRASH_REASONS: Final = {
+    "crashed": _("The guest crashed, or its QEMU process died."),
+    "failed": _("Its QEMU process died."),
+    "daemon": _("Its host found it dead after a restart of libvirt."),
+}
+FOUND_OFF = _("It was found off, and nobody asked for it: its host may have restarted.")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A VM about which something was decided."""
+
+    hypervisor: Hypervisor
+    vm_id: UUID
+    observed: Observed
+    run_id: int | None
+    occurred_at: datetime
+
+    @property
+    def seen_at(self) -> datetime:
+        """A moment before the host was asked."""
+        return self.observed.taken_at
+
+
+def execute(decision: Decision, case: Case) -> bool:
+    """Do what was decided. False when it was overtaken by something newer and nothing was changed."""
+    return _ACTS[decision](case)
+
+
+def _nothing(_case: Case) -> bool:
+    return False
+
+
+def _wake(case: Case) -> bool:
+    return operations.wake(case.vm_id)
+
+
+def _stopped(case: Case) -> bool:
+    return observations.guest_stopped(
+        case.vm_id,
+        reason=observations.GUEST_SHUT_DOWN,
+        occurred_at=case.occurred_at,
+        seen_at=case.seen_at,
+        by=Asker.GUEST,
+    )
+
+
+def _switched_off(case: Case) -> bool:
+    return observations.guest_stopped(
+        case.vm_id,
+        reason=observations.SWITCHED_OFF,
+        occurred_at=case.occurred_at,
+        seen_at=case.seen_at,
+        by=Asker.OBSERVER,
+    )
+
+
+def _crashed(case: Case) -> bool:
+    return observations.guest_crashed(
+        case.vm_id,
+        reason=CRASH_REASONS.get(case.observed.reason, FOUND_OFF),
+        occurred_at=case.occurred_at,
+        seen_at=case.seen_at,
+        power=case.observed.power,
+    )
+
+
+def _missing(case: Case) -> bool:
+    return observations.domain_missing(case.vm_id, occurred_at=case.occurred_at, seen_at=case.seen_at)
+
+
+def _saved(case: Case) -> bool:
+    return observations.observed_save(case.vm_id, occurred_at=case.occurred_at, seen_at=case.seen_at)
+
+
+def _started(case: Case) -> bool:
+    return observations.observed_start(
+        case.vm_id,
+        power=case.observed.power,
+        run_id=case.run_id,
+        occurred_at=case.occurred_at,
+        seen_at=case.seen_at,
+    )
+
+
+def _switch_off(case: Case) -> bool:
+    return case.hypervisor.destroy(case.vm_id)
+
+
+def _repaired(case: Case) -> bool:
+    return observations.repaired(case.vm_id, run_id=case.run_id, occurred_at=case.occurred_at, seen_at=case.seen_at)
+
+
+def _repair_again(case: Case) -> bool:
+    return observations.repair_again(case.vm_id, seen_at=case.seen_at)
+
+
+def _stop_ended(case: Case) -> bool:
+    return observations.stop_ended(
+        case.vm_id, power=case.observed.power, occurred_at=case.occurred_at, seen_at=case.seen_at
+    )
+
+
+_ACTS: Final[dict[Decision, Callable[[Case], bool]]] = {
+    Decision.IN_STEP: _nothing,
+    Decision.EXPLAINED: _nothing,
+    Decision.NO_ANSWER: _nothing,
+    Decision.OUTDATED: _nothing,
+    Decision.FINDING: _nothing,
+    Decision.WAKE: _wake,
+    Decision.STOPPED: _stopped,
+    Decision.SWITCHED_OFF: _switched_off,
+    Decision.CRASHED: _crashed,
+    Decision.MISSING: _missing,
+    Decision.SAVED: _saved,
+    Decision.STARTED: _started,
+    Decision.SWITCH_OFF: _switch_off,
+    Decision.REPAIRED: _repaired,
+    Decision.REPAIR_AGAIN: _repair_again,
+    Decision.STOP_ENDED: _stop_ended,
+}

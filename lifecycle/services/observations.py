@@ -1,0 +1,281 @@
+"""What was observed on a host, written down. Called by repair and telemetry only.
+
+Every change of a state re-checks, inside its transaction, that the VM is still as it was when the observer
+looked: no operation is open, and nothing was settled after `seen_at` (a moment before the host was asked).
+An observation that is too old changes nothing and says so.
+"""
+
+import logging
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_noop as _
+
+from lifecycle.domain.errors import ResourcePoolExhausted
+from lifecycle.domain.states import Power, State
+from lifecycle.domain.transitions import Action, Asker
+from lifecycle.models import VM, Operation, SerialLog
+from lifecycle.realtime import publish
+from lifecycle.services import capacity, operations
+from lifecycle.services.db import lock_project, service
+from lifecycle.services.transitions import move
+
+log = logging.getLogger(__name__)
+
+#: A VM that crashed and was restarted so often within the window is not restarted again.
+RESTARTS_MAX = 3
+RESTARTS_WINDOW = timedelta(minutes=10)
+#: How fresh "address seen in use" is kept.
+ADDRESS_FRESHNESS = timedelta(seconds=60)
+
+GUEST_SHUT_DOWN = _("The guest shut itself down.")
+SWITCHED_OFF = _("It was switched off outside of the portal, by an operator of the host.")
+DOMAIN_MISSING = _("Its definition was removed from the host outside of the portal; a start defines it again.")
+STARTED_OUTSIDE = _("It was started outside of the portal, by an operator of the host.")
+STARTED_WITHOUT_ROOM = _("It was started outside of the portal; its host has no free capacity for it.")
+SAVED_OUTSIDE = _("It was suspended outside of the portal, by an operator of the host.")
+STILL_RUNS = _("The guest runs.")
+NOT_RESTARTED = _("It is not restarted: automatic restart is off.")
+RESTARTED_TOO_OFTEN = _("It is not restarted again: it crashed after each of its last restarts.")
+
+
+# -- power ---------------------------------------------------------------------------------------
+
+
+@service
+def record_power(vm_id: UUID, power: Power, *, run_id: int | None, seen_at: datetime) -> bool:
+    """Note what the host showed at `seen_at`; tells the browsers when it changed. False when it did not."""
+    lock_project(VM.objects.values_list("project_id", flat=True).get(pk=vm_id))
+    newer = Q(power_seen_at__isnull=True) | Q(power_seen_at__lte=seen_at)
+    rows = VM.objects.live().filter(newer, pk=vm_id)
+    changed = rows.exclude(power=power).update(power=power, run_id=run_id, power_seen_at=seen_at)
+    if changed:
+        publish.vm_changed(vm_id)
+    else:
+        rows.update(run_id=run_id, power_seen_at=seen_at)
+    return bool(changed)
+
+
+@service
+def confirm_power(vm_ids: Collection[UUID], seen_at: datetime) -> None:
+    """The VMs were seen at `seen_at` with the power that is recorded: one UPDATE, nothing to tell."""
+    VM.objects.filter(pk__in=vm_ids).filter(Q(power_seen_at__isnull=True) | Q(power_seen_at__lt=seen_at)).update(
+        power_seen_at=seen_at
+    )
+
+
+# -- states --------------------------------------------------------------------------------------
+
+
+@service
+def guest_stopped(
+    vm_id: UUID, *, reason: str, occurred_at: datetime, seen_at: datetime, power: Power = Power.OFF, by: Asker
+) -> bool:
+    """RUNNING -> STOPPING -> TERMINATED, as one operation that is over. `by`: the guest itself, or the observer."""
+    vm = _still(vm_id, State.RUNNING, seen_at)
+    if vm is None:
+        return False
+    operation = operations.record_done(vm, Action.GUEST_SHUTDOWN, asked_by=by)
+    for source, target in ((State.RUNNING, State.STOPPING), (State.STOPPING, State.TERMINATED)):
+        _move(vm, Action.GUEST_SHUTDOWN, source, target, operation, by, reason, occurred_at, **_off(power, seen_at))
+    capacity.release_compute(vm)
+    return True
+
+
+@service
+def guest_crashed(vm_id: UUID, *, reason: str, occurred_at: datetime, seen_at: datetime, power: Power) -> bool:
+    """RUNNING -> REPAIRING with a repair operation; TERMINATED at once when it is not to be restarted."""
+    vm = _still(vm_id, State.RUNNING, seen_at)
+    if vm is None:
+        return False
+    earlier = _recent_restarts(vm)
+    if vm.automatic_restart and earlier < RESTARTS_MAX:
+        data = {"asked_in": State.RUNNING, "cause": reason, "earlier": earlier, "occurred_at": occurred_at.isoformat()}
+        operation = operations.open_operation(vm, Action.REPAIR, asked_by=Asker.OBSERVER, data=data)
+        _crash(vm, State.RUNNING, State.REPAIRING, operation, reason, occurred_at, **_off(power, seen_at))
+        return True
+    operation = operations.record_done(vm, Action.CRASH, asked_by=Asker.OBSERVER)
+    why = RESTARTED_TOO_OFTEN if vm.automatic_restart else NOT_RESTARTED
+    _crash(vm, State.RUNNING, State.REPAIRING, operation, reason, occurred_at, **_off(power, seen_at))
+    _crash(vm, State.REPAIRING, State.TERMINATED, operation, f"{reason} {why}", occurred_at)
+    capacity.release_compute(vm)
+    return True
+
+
+@service
+def domain_missing(vm_id: UUID, *, occurred_at: datetime, seen_at: datetime) -> bool:
+    """The host knows the domain no more: the guest has stopped. Its disk is still there; a start defines it again."""
+    return guest_stopped(
+        vm_id, reason=DOMAIN_MISSING, occurred_at=occurred_at, seen_at=seen_at, power=Power.ABSENT, by=Asker.OBSERVER
+    )
+
+
+@service
+def observed_start(vm_id: UUID, *, power: Power, run_id: int | None, occurred_at: datetime, seen_at: datetime) -> bool:
+    """TERMINATED -> RUNNING: started outside. It holds capacity from now on; where there is none, it says so."""
+    vm = _still(vm_id, State.TERMINATED, seen_at)
+    if vm is None:
+        return False
+    reason = STARTED_OUTSIDE
+    try:
+        capacity.reserve(vm)
+    except ResourcePoolExhausted as error:
+        log.warning("VM %s was started outside and there is no room for it: %s", vm_id, error.reasons)
+        reason = STARTED_WITHOUT_ROOM
+    fields = {"power": power, "run_id": run_id, "power_seen_at": seen_at, "last_started_at": occurred_at}
+    operation = operations.record_done(vm, Action.OBSERVED_START, asked_by=Asker.OBSERVER)
+    _move(
+        vm, Action.OBSERVED_START, State.TERMINATED, State.RUNNING,
+        operation, Asker.OBSERVER, reason, occurred_at, **fields,
+    )  # fmt: skip
+    return True
+
+
+@service
+def observed_save(vm_id: UUID, *, occurred_at: datetime, seen_at: datetime) -> bool:
+    """RUNNING -> SUSPENDED: its memory was saved outside."""
+    vm = _still(vm_id, State.RUNNING, seen_at)
+    if vm is None:
+        return False
+    operation = operations.record_done(vm, Action.OBSERVED_SAVE, asked_by=Asker.OBSERVER)
+    _move(
+        vm, Action.OBSERVED_SAVE, State.RUNNING, State.SUSPENDED,
+        operation, Asker.OBSERVER, SAVED_OUTSIDE, occurred_at, **_off(Power.SAVED, seen_at),
+    )  # fmt: skip
+    capacity.release_compute(vm)
+    return True
+
+
+@service
+def repair_again(vm_id: UUID, *, seen_at: datetime) -> bool:
+    """REPAIRING with nobody at work on it: a repair operation is opened."""
+    vm = _still(vm_id, State.REPAIRING, seen_at)
+    if vm is None:
+        return False
+    data = {"asked_in": State.RUNNING, "cause": vm.state_reason, "earlier": _recent_restarts(vm)}
+    operations.open_operation(vm, Action.REPAIR, asked_by=Asker.OBSERVER, data=data)
+    publish.vm_changed(vm.id)
+    return True
+
+
+@service
+def repaired(vm_id: UUID, *, run_id: int | None, occurred_at: datetime, seen_at: datetime) -> bool:
+    """REPAIRING with nobody at work on it, and the guest runs: RUNNING, untouched."""
+    vm = _still(vm_id, State.REPAIRING, seen_at)
+    if vm is None:
+        return False
+    fields = {"power": Power.ON, "run_id": run_id, "power_seen_at": seen_at}
+    operation = operations.record_done(vm, Action.REPAIR, asked_by=Asker.OBSERVER)
+    _move(
+        vm, Action.REPAIR, State.REPAIRING, State.RUNNING,
+        operation, Asker.OBSERVER, STILL_RUNS, occurred_at, **fields,
+    )  # fmt: skip
+    return True
+
+
+@service
+def stop_ended(vm_id: UUID, *, power: Power, occurred_at: datetime, seen_at: datetime) -> bool:
+    """STOPPING with nobody at work on it, and the guest is off: it has arrived."""
+    vm = _still(vm_id, State.STOPPING, seen_at)
+    if vm is None:
+        return False
+    operation = operations.record_done(vm, Action.REPAIR, asked_by=Asker.OBSERVER)
+    _move(
+        vm, Action.REPAIR, State.STOPPING, State.TERMINATED,
+        operation, Asker.OBSERVER, "", occurred_at, **_off(power, seen_at),
+    )  # fmt: skip
+    capacity.release_compute(vm)
+    return True
+
+
+def _still(vm_id: UUID, state: State, seen_at: datetime) -> VM | None:
+    """The VM, locked, when it is as the observer believes; None when it is not any more."""
+    project_id = VM.objects.values_list("project_id", flat=True).filter(pk=vm_id).first()
+    if project_id is None:
+        return None
+    lock_project(project_id)
+    vm = VM.objects.live().select_related("zone", "image").filter(pk=vm_id, state=state).first()
+    if vm is None or vm.state_since > seen_at or operations.current(vm_id) is not None:
+        return None
+    ended = operations.last_end(vm_id)
+    return None if ended is not None and ended > seen_at else vm
+
+
+def _move(
+    vm: VM,
+    action: Action,
+    source: State,
+    target: State,
+    operation: Operation,
+    by: Asker,
+    reason: str,
+    occurred_at: datetime,
+    **fields: Any,
+) -> None:
+    """`occurred_at` never goes behind the VM's last change."""
+    at = max(occurred_at, vm.state_since)
+    move(vm.id, action, source, target, asked_by=by, operation=operation, reason=reason, occurred_at=at, **fields)
+
+
+def _crash(
+    vm: VM, source: State, target: State, operation: Operation, reason: str, occurred_at: datetime, **fields: Any
+) -> None:
+    _move(vm, Action.CRASH, source, target, operation, Asker.OBSERVER, reason, occurred_at, **fields)
+
+
+def _off(power: Power, seen_at: datetime) -> dict[str, Any]:
+    return {"power": power, "power_seen_at": seen_at, "run_id": None}
+
+
+def _recent_restarts(vm: VM) -> int:
+    """How often it was repaired since it was last started by somebody, within the window."""
+    worked_on = {"asked_by": Asker.OBSERVER, "lease_token__gt": 0}  # not those that were only written down
+    repairs = Operation.objects.filter(vm=vm, action=Action.REPAIR, **worked_on)
+    since = timezone.now() - RESTARTS_WINDOW
+    started = (
+        Operation.objects.filter(vm=vm, action__in=[Action.START, Action.RESUME, Action.OBSERVED_START])
+        .filter(error__isnull=True, end_time__gt=since)
+        .order_by("-end_time")
+        .values_list("end_time", flat=True)
+        .first()
+    )
+    return repairs.filter(insert_time__gt=started or since).count()
+
+
+# -- addresses and serial output -----------------------------------------------------------------
+
+
+@service
+def record_addresses(host_id: int, seen: Mapping[str, str], seen_at: datetime) -> int:
+    """Mark the VMs of the host whose address is in use (`seen`: MAC -> address). Returns how many were news."""
+    stale = Q(address_seen_at__isnull=True) | Q(address_seen_at__lt=seen_at - ADDRESS_FRESHNESS)
+    rows = VM.objects.live().filter(stale, host=host_id, state=State.RUNNING, mac__in=list(seen))
+    mine = [pk for pk, mac, ip in rows.values_list("pk", "mac", "address__ip") if seen[mac] == ip]
+    return VM.objects.filter(pk__in=mine).update(address_seen_at=seen_at) if mine else 0
+
+
+@service
+def append_serial(vm_id: UUID, text: str, *, read_from: int, read_to: int) -> bool:
+    """Append to the VM's serial log, of which the end is kept.
+
+    `read_from` is what the log said was read so far: when another recorder was faster, nothing is written and
+    False is returned. `read_to` is the offset in the host's file to go on from.
+    """
+    if not VM.objects.live().filter(pk=vm_id).exists():
+        return False
+    kept, _made = SerialLog.objects.get_or_create(vm_id=vm_id)
+    whole = (kept.text + text.replace("\0", "\ufffd"))[-SerialLog.KEPT_CHARACTERS :]
+    now = timezone.now()
+    rows = SerialLog.objects.filter(vm=vm_id, read_bytes=read_from)
+    return bool(rows.update(text=whole, read_bytes=read_to, updated_at=now))
+
+
+@service
+def forget_serial(vm_ids: Iterable[UUID]) -> int:
+    """Drop the recorded output of VMs that are gone."""
+    deleted, _rows = SerialLog.objects.filter(vm__in=list(vm_ids), vm__deleted_at__isnull=False).delete()
+    return deleted

@@ -1,0 +1,1 @@
+"""What hosts and guests tell of themselves: serial output, addresses."""
