@@ -233,7 +233,12 @@ def remember(operation: Operation, **values: Any) -> None:
 
 
 def postpone(operation: Operation, seconds: float, *, failed: bool, detail: str) -> None:
-    """Give the lease back; the operation is due again in `seconds`. The caller is inside `fenced`."""
+    """Give the lease back; the operation is due again in `seconds`. The caller is inside `fenced`.
+
+    Woken since it was claimed, a wait is over at once: what woke it may have happened after the step looked.
+    """
+    if not failed and Operation.objects.filter(pk=operation.pk, due_at__gt=operation.due_at).exists():
+        seconds = 0.0
     Operation.objects.filter(pk=operation.pk).update(
         lease_until=None,
         lease_owner="",
