@@ -1,0 +1,1 @@
+"""Golden images, built on this machine from Debian's packages alone."""
