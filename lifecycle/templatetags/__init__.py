@@ -1,0 +1,1 @@
+"""Template tags: how things of the domain are said to people."""

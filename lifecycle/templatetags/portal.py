@@ -1,0 +1,207 @@
+"""`{% load portal %}`: badges, times, sizes, names."""
+
+import re
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from django import template
+from django.template.defaultfilters import floatformat
+from django.utils import timezone
+from django.utils.formats import date_format, number_format, time_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.timesince import timesince
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from lifecycle.models import VM, Operation
+from lifecycle.templatetags import labels
+
+register = template.Library()
+
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b[@-_]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+@register.simple_tag
+def state_badge(state: str, extra: str = "") -> SafeString:
+    """The badge of a state. `data-field` and `data-state` are what the live script writes to."""
+    return format_html(
+        '<span class="state state--{} {}" data-field="state" data-state="{}" title="{}">{}</span>',
+        state.lower(),
+        extra,
+        state,
+        labels.label(labels.MEANINGS, state),
+        labels.label(labels.STATES, state),
+    )
+
+
+@register.simple_tag
+def state_mark(state: str) -> SafeString:
+    """A badge that tells of the past: it never changes."""
+    return format_html(
+        '<span class="state state--small state--{}">{}</span>', state.lower(), labels.label(labels.STATES, state)
+    )
+
+
+@register.simple_tag
+def state_names() -> dict[str, str]:
+    """State -> name, for the live script."""
+    return {state: str(name) for state, name in labels.STATES.items()}
+
+
+@register.filter
+def state_name(state: str) -> str:
+    """The name of a state."""
+    return labels.label(labels.STATES, state)
+
+
+@register.filter
+def action_name(action: str) -> str:
+    """The name of an action."""
+    return labels.label(labels.ACTIONS, action)
+
+
+@register.filter
+def action_icon(action: str) -> str:
+    """The icon of an action."""
+    return labels.ACTION_ICONS.get(str(action), "activity")
+
+
+@register.filter
+def step_name(name: str) -> str:
+    """The name of an operation's step."""
+    return labels.label(labels.STEPS, name)
+
+
+@register.filter
+def step_status(status: str) -> str:
+    """The name of a step's status."""
+    return labels.label(labels.STEP_STATUSES, status)
+
+
+@register.filter
+def step_icon(status: str) -> str:
+    """The icon of a step's status."""
+    return labels.STEP_ICONS.get(status, "circle")
+
+
+@register.filter
+def metric_name(metric: str) -> str:
+    """The name of a quota's or a host's metric."""
+    return labels.label(labels.METRICS, metric)
+
+
+@register.filter
+def role_name(role: str) -> str:
+    """The name of a role."""
+    return labels.label(labels.ROLES, role)
+
+
+@register.filter
+def role_meaning(role: str) -> str:
+    """What a role may do."""
+    return labels.label(labels.ROLE_MEANINGS, role)
+
+
+@register.filter
+def error_text(operation: Operation) -> str:
+    """An operation's error in the reader's language."""
+    return labels.error_text(operation.error)
+
+
+@register.filter
+def actor(row: Any) -> str:
+    """Who asked for an operation or caused a transition."""
+    if row.user_id and row.user:
+        return str(row.user)
+    if row.asked_by == "user":
+        return _("somebody whose account is gone")
+    return labels.label(labels.ASKERS, row.asked_by)
+
+
+@register.filter
+def ip_of(vm: VM) -> str:
+    """The internal address, or nothing."""
+    address = getattr(vm, "address", None)
+    return address.ip if address else ""
+
+
+@register.filter
+def mib(amount: int) -> str:
+    """MiB in the unit people use: 512 MiB, 2 GiB, 1.5 GiB."""
+    if amount < 1024:
+        return f"{number_format(amount)} MiB"
+    return f"{floatformat(amount / 1024, '-1')} GiB"
+
+
+@register.filter
+def amount(value: int, metric: str) -> str:
+    """An amount of a metric with its unit."""
+    if metric == "memory_mib":
+        return mib(value)
+    return f"{number_format(value)} GiB" if metric == "disk_gib" else number_format(value)
+
+
+@register.filter
+def plain(text: str) -> str:
+    """Serial output without the escape sequences of a terminal."""
+    return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+@register.simple_tag
+def ago(moment: datetime | None, empty: str = "–") -> SafeString | str:
+    """A `<time>`: relative in the text, exact with its zone in the title."""
+    if moment is None:
+        return empty
+    return format_html(
+        '<time datetime="{}" title="{}" data-relative>{}</time>', moment.isoformat(), exact(moment), relative(moment)
+    )
+
+
+@register.filter
+def exact(moment: datetime) -> str:
+    """Date, time to the second and zone, in the reader's zone."""
+    local = timezone.localtime(moment)
+    return f"{date_format(local, 'DATE_FORMAT')}, {time_format(local, 'H:i:s')} {local.tzname()}"
+
+
+def relative(moment: datetime) -> str:
+    """How long ago, or how soon."""
+    age = timezone.now() - moment
+    if abs(age) < timedelta(seconds=5):
+        return _("now")
+    if timedelta() <= age < timedelta(minutes=1):
+        seconds = int(age.total_seconds())
+        return ngettext("%(n)s second ago", "%(n)s seconds ago", seconds) % {"n": seconds}
+    if age < timedelta():
+        return _("in %(span)s") % {"span": timesince(timezone.now(), now=moment, depth=1)}
+    return _("%(span)s ago") % {"span": timesince(moment, depth=1)}
+
+
+@register.filter
+def took(row: Any) -> str:
+    """How long an operation or a step took, or has taken so far; empty before its start."""
+    begun = getattr(row, "insert_time", None) or getattr(row, "started_at", None)
+    ended = getattr(row, "end_time", None) or getattr(row, "ended_at", None)
+    if not begun or not ended:
+        return ""
+    seconds = max(0.0, (ended - begun).total_seconds())
+    if seconds < 60:
+        return _("%(n)s s") % {"n": floatformat(seconds, 1)}
+    return _("%(minutes)s min %(seconds)s s") % {"minutes": int(seconds) // 60, "seconds": int(seconds) % 60}
+
+
+@register.filter
+def seconds_long(seconds: int) -> str:
+    """Seconds as people say them."""
+    if seconds < 60:
+        return _("%(n)s s") % {"n": seconds}
+    now = timezone.now()
+    return timesince(now - timedelta(seconds=seconds), now, depth=1)
+
+
+@register.simple_tag
+def new_request_id() -> str:
+    """A fresh request id for a form: the same form sent twice does nothing twice."""
+    return str(uuid4())

@@ -1,0 +1,238 @@
+"""Forms: they parse and say all that is wrong at once; the rules themselves are the domain's."""
+
+import zoneinfo
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from django import forms
+from django.conf import settings
+from django.utils.translation import gettext_lazy as _
+
+from lifecycle.domain import guests
+from lifecycle.domain.errors import DomainError, InvalidInput
+from lifecycle.models import Image, MachineType, Zone
+from lifecycle.models.projects import ROLE_CHOICES
+from lifecycle.services.vms import VMRequest
+from lifecycle.web.refusals import text_of
+
+T = TypeVar("T")
+CUSTOM = "custom"
+
+
+def checked(check: Callable[[T], T], value: T) -> T:
+    """`value` through one of the domain's checks; its refusal becomes the field's error."""
+    try:
+        return check(value)
+    except InvalidInput as error:
+        raise forms.ValidationError(text_of(error)) from error
+
+
+class PortalForm(forms.Form):
+    """A form that takes refusals of a service and ties its errors to its fields for screen readers."""
+
+    template_name = "forms/form.html"
+
+    def refuse(self, error: DomainError) -> None:
+        """Show a service's refusal beside the field it names, else above the form."""
+        self.add_error(error.field if error.field in self.fields else None, text_of(error))
+
+    @property
+    def wrong_fields(self) -> list[forms.BoundField]:
+        """The visible fields with errors, for the summary."""
+        return [field for field in self.visible_fields() if field.errors]
+
+
+class VMForm(PortalForm):
+    """A new VM. Only the name is needed."""
+
+    request_id = forms.UUIDField(required=False, widget=forms.HiddenInput)
+    name = forms.CharField(
+        label=_("Name"),
+        widget=forms.TextInput(
+            {"autofocus": True, "autocomplete": "off", "spellcheck": "false", "autocapitalize": "none", "placeholder": "web-1"}
+        ),
+        help_text=_("Small letters, digits and hyphens. It becomes the host name and cannot be changed later."),
+        error_messages={"required": _("Give the VM a name.")},
+    )
+    ssh_keys = forms.CharField(
+        label=_("SSH public keys"),
+        required=False,
+        widget=forms.Textarea({"rows": 3, "class": "code", "spellcheck": "false", "placeholder": "ssh-ed25519 AAAA… you@laptop"}),
+        help_text=_("One a line. Without a key nobody can sign in to the guest by SSH."),
+    )
+    machine_type = forms.CharField(label=_("Machine type"), required=False)
+    vcpus = forms.IntegerField(label=_("vCPUs"), required=False)
+    memory_mib = forms.IntegerField(label=_("Memory (MiB)"), required=False)
+    image = forms.CharField(label=_("Image"), required=False)
+    disk_gib = forms.IntegerField(
+        label=_("Disk size (GiB)"), required=False, help_text=_("Empty: as large as the image needs.")
+    )
+    zone = forms.CharField(label=_("Zone"), required=False)
+    startup_script = forms.CharField(
+        label=_("Startup script"),
+        required=False,
+        strip=False,
+        widget=forms.Textarea({"rows": 4, "class": "code", "spellcheck": "false", "placeholder": "#!/bin/sh"}),
+        help_text=_("Runs as root at every boot."),
+    )
+    user_data = forms.CharField(
+        label=_("User data"),
+        required=False,
+        strip=False,
+        widget=forms.Textarea({"rows": 4, "class": "code", "spellcheck": "false", "placeholder": "#cloud-config"}),
+        help_text=_("For cloud-init, at the first boot."),
+    )
+    automatic_restart = forms.BooleanField(
+        label=_("Automatic restart"),
+        required=False,
+        initial=True,
+        help_text=_("Starts again by itself after a crash or a failure of its host, never after you stop it."),
+    )
+    deletion_protection = forms.BooleanField(
+        label=_("Deletion protection"), required=False, help_text=_("Refuses to delete the VM until it is switched off.")
+    )
+    stop_grace_seconds = forms.IntegerField(
+        label=_("Grace period at stop (seconds)"),
+        required=False,
+        initial=90,
+        help_text=_("How long the guest may take to shut down before it is forced off."),
+    )
+
+    #: Fields that are not under "More options".
+    FIRST = ("name", "ssh_keys")
+
+    def __init__(self, *args: Any, choices: "VMChoices", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.choices = choices
+        self.fields["machine_type"].initial = choices.machine_type.name if choices.machine_type else ""
+        self.fields["image"].initial = choices.image.name if choices.image else ""
+        self.fields["vcpus"].initial = choices.machine_type.vcpus if choices.machine_type else 1
+        self.fields["memory_mib"].initial = choices.machine_type.memory_mib if choices.machine_type else 512
+
+    def clean_name(self) -> str:
+        return checked(guests.check_name, self.cleaned_data["name"])
+
+    def clean_ssh_keys(self) -> str:
+        return checked(guests.check_ssh_keys, self.cleaned_data["ssh_keys"])
+
+    def clean_startup_script(self) -> str:
+        return checked(guests.check_startup_script, self.cleaned_data["startup_script"].replace("\r\n", "\n"))
+
+    def clean_user_data(self) -> str:
+        return checked(guests.check_user_data, self.cleaned_data["user_data"].replace("\r\n", "\n"))
+
+    def clean_stop_grace_seconds(self) -> int:
+        value = self.cleaned_data["stop_grace_seconds"]
+        return checked(guests.check_grace, 90 if value is None else value)
+
+    def clean(self) -> dict[str, Any]:
+        data = self.cleaned_data
+        if data.get("machine_type") == CUSTOM:
+            for name in ("vcpus", "memory_mib"):
+                if data.get(name) is None and name not in self.errors:
+                    self.add_error(name, _("A custom machine type needs this number."))
+            if not self.errors:
+                self._check_shape(data["vcpus"], data["memory_mib"])
+        return data
+
+    def _check_shape(self, vcpus: int, memory_mib: int) -> None:
+        try:
+            guests.check_shape(vcpus, memory_mib)
+        except InvalidInput as error:
+            self.refuse(error)
+
+    @property
+    def more_is_open(self) -> bool:
+        """Whether "More options" holds an error, and so has to be open."""
+        return any(name not in self.FIRST for name in self.errors)
+
+    def as_request(self) -> VMRequest:
+        """What the service is asked for."""
+        data = self.cleaned_data
+        machine_type = data["machine_type"]
+        if machine_type == CUSTOM:
+            machine_type = f"custom-{data['vcpus']}-{data['memory_mib']}"
+        return VMRequest(
+            name=data["name"],
+            zone=data["zone"],
+            machine_type=machine_type,
+            image=data["image"],
+            disk_gib=data["disk_gib"],
+            ssh_keys=data["ssh_keys"],
+            startup_script=data["startup_script"],
+            user_data=data["user_data"],
+            automatic_restart=data["automatic_restart"],
+            stop_grace_seconds=data["stop_grace_seconds"],
+            deletion_protection=data["deletion_protection"],
+        )
+
+
+class VMChoices:
+    """What a new VM can be made of, and what is taken when nothing is said: three queries."""
+
+    def __init__(self) -> None:
+        self.machine_types = list(MachineType.objects.filter(retired=False))
+        self.images = list(Image.objects.filter(status=Image.Status.READY).order_by("pk"))
+        self.zones = list(Zone.objects.order_by("name"))
+
+    @property
+    def machine_type(self) -> MachineType | None:
+        """The default machine type."""
+        marked = [m for m in self.machine_types if m.is_default]
+        return next(iter(marked or self.machine_types), None)
+
+    @property
+    def image(self) -> Image | None:
+        """The default image."""
+        return next(iter(self.images), None)
+
+
+class ProjectForm(PortalForm):
+    """A new project."""
+
+    slug = forms.CharField(
+        label=_("Name"),
+        widget=forms.TextInput({"autofocus": True, "autocomplete": "off", "spellcheck": "false", "autocapitalize": "none"}),
+        help_text=_("Small letters, digits and hyphens. It stands in addresses and cannot be changed later."),
+        error_messages={"required": _("Give the project a name.")},
+    )
+    title = forms.CharField(label=_("Title"), required=False, max_length=100, help_text=_("For people: what the project is for."))
+
+
+class InvitationForm(PortalForm):
+    """An invitation."""
+
+    email = forms.CharField(
+        label=_("E-mail address"),
+        max_length=254,
+        widget=forms.EmailInput({"autocomplete": "off"}),
+        error_messages={"required": _("Say whom to invite.")},
+    )
+    role = forms.ChoiceField(label=_("Role"), choices=ROLE_CHOICES, initial="operator")
+
+
+def _zone_choices() -> list[tuple[str, Any]]:
+    """Time zones by continent, as groups of a select."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for name in sorted(zoneinfo.available_timezones()):
+        area, _slash, place = name.partition("/")
+        if place and area not in {"Etc", "SystemV", "posix", "right"}:
+            groups.setdefault(area, []).append((name, place.replace("_", " ").replace("/", " – ")))
+    return [("", _("As the browser says")), ("UTC", "UTC"), *groups.items()]
+
+
+class PreferencesForm(PortalForm):
+    """Language and time zone."""
+
+    language = forms.ChoiceField(label=_("Language"), required=False)
+    time_zone = forms.ChoiceField(
+        label=_("Time zone"), required=False, choices=_zone_choices, help_text=_("Times on every page are shown in it.")
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["language"]
+        assert isinstance(field, forms.ChoiceField)
+        # Each language in its own words.
+        own = {"en": "English", "fr": "Français"}
+        field.choices = [("", _("As the browser says")), *((code, own.get(code, name)) for code, name in settings.LANGUAGES)]

@@ -1,0 +1,62 @@
+"""Middleware: people's language and time zone; one-time passwords lead to the password form and nowhere else."""
+
+import zoneinfo
+from collections.abc import Callable
+from urllib.parse import unquote
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils import timezone, translation
+
+TIME_ZONE_COOKIE = "vmportal_time_zone"
+
+Next = Callable[[HttpRequest], HttpResponse]
+
+
+class UserPreferencesMiddleware:
+    """Activates the user's language and time zone; without a choice, the browser's."""
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        user = request.user
+        language = user.language if user.is_authenticated else ""
+        if language in dict(settings.LANGUAGES):
+            translation.activate(language)
+            request.LANGUAGE_CODE = translation.get_language()  # type: ignore[attr-defined]
+        chosen = user.time_zone if user.is_authenticated else ""
+        with timezone.override(_zone(chosen or unquote(request.COOKIES.get(TIME_ZONE_COOKIE, "")))):
+            return self.get_response(request)
+
+
+def _zone(name: str) -> zoneinfo.ZoneInfo | None:
+    """The zone of that name; None (the site's own) for an empty or unknown one."""
+    if not name or name not in zoneinfo.available_timezones():
+        return None
+    return zoneinfo.ZoneInfo(name)
+
+
+class OneTimePasswordMiddleware:
+    """A person with a one-time password can change it, sign out, or choose a language: nothing else."""
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        user = request.user
+        if not (user.is_authenticated and user.must_change_password) or _is_open(request.path_info):
+            return self.get_response(request)
+        target = reverse("account_change_password")
+        if getattr(request, "htmx", False):
+            response = HttpResponse(status=403)
+            response["HX-Redirect"] = target
+            return response
+        return redirect(target)
+
+
+def _is_open(path: str) -> bool:
+    names = ("account_change_password", "account_logout", "web:language", "web:theme", "healthz")
+    return path in {reverse(name) for name in names} or path.startswith(f"/{settings.STATIC_URL.strip('/')}/")

@@ -1,0 +1,58 @@
+"""The operators' page: hosts, work, mail and pushes, as the database knows them."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, Min, Q
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET
+
+from lifecycle.models import VM, Host, Operation
+from lifecycle.web.http import Request, signed_in
+
+#: A due operation that nobody took for so long means that no worker is at work.
+LATE = timedelta(seconds=20)
+
+
+@require_GET
+@signed_in
+def index(request: Request) -> HttpResponse:
+    """Only for staff: others read that it is not for them."""
+    if not request.user.is_staff:
+        raise PermissionDenied(_("This page is for the operators of the installation."))
+    hosts = list(Host.objects.select_related("zone").annotate(vm_count=Count("vms", filter=Q(vms__deleted_at__isnull=True))))
+    context = {
+        "hosts": [(host, capacity_of(host)) for host in hosts],
+        "queue": queue(),
+        "vm_count": VM.objects.live().count(),
+        "now": timezone.now(),
+    }
+    template = "operators/_panel.html" if request.htmx else "operators/index.html"
+    return render(request, template, context)
+
+
+def queue() -> dict[str, Any]:
+    """Open operations and how long the oldest has been due without anybody at work on it: one query."""
+    now = timezone.now()
+    waiting = Q(due_at__lte=now) & (Q(lease_until__isnull=True) | Q(lease_until__lt=now))
+    found = Operation.objects.exclude(status=Operation.Status.DONE).aggregate(
+        open=Count("pk"),
+        waiting=Count("pk", filter=waiting),
+        oldest=Min("due_at", filter=waiting),
+        recovered=Count("pk", filter=Q(recovered__gt=0)),
+    )
+    age = now - found["oldest"] if found["oldest"] else timedelta()
+    return {**found, "age_seconds": int(age.total_seconds()), "late": age > LATE}
+
+
+def capacity_of(host: Host) -> list[dict[str, Any]]:
+    """Reserved amounts and limits."""
+    return [
+        {"metric": "vcpus", "used": host.vcpus_reserved, "limit": host.vcpus_limit},
+        {"metric": "memory_mib", "used": host.memory_mib_reserved, "limit": host.memory_mib_limit},
+        {"metric": "disk_gib", "used": host.disk_gib_reserved, "limit": host.disk_gib_limit},
+    ]

@@ -1,0 +1,106 @@
+"""One VM: its page and the parts of it that are fetched again when something changed."""
+
+import uuid
+from typing import Any
+
+from django.http import Http404, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+
+from lifecycle.models import VM, Operation, SerialLog, Transition
+from lifecycle.web.access import Place, buried_vm_in, place_of, vm_in
+from lifecycle.web.http import Request, signed_in
+from lifecycle.web.refusals import Refusal
+from lifecycle.web.views.vm_list import with_operations
+
+MOMENTS = 10
+RECENT_OPERATIONS = 6
+
+
+@require_GET
+@signed_in
+def show(request: Request, slug: str, name: str) -> HttpResponse:
+    """The page; for a VM that was deleted, a page that says so (410)."""
+    place = place_of(request.user, slug)
+    try:
+        vm = vm_in(place, name)
+    except Http404:
+        vm = buried_vm_in(place, name)
+        return render(request, "vms/gone.html", {"place": place, **gone_context(vm)}, status=410)
+    return vm_page(request, place, vm)
+
+
+def vm_page(request: Request, place: Place, vm: VM, refusal: Refusal | None = None) -> HttpResponse:
+    """The whole page, with a refusal on top when an action was refused."""
+    context = vm_context(request, place, vm) | serial_context(vm)
+    status = refusal.status if refusal else 200
+    return render(request, "vms/show.html", {**context, "refusal": refusal}, status=status)
+
+
+@require_GET
+@signed_in
+def fragment(request: Request, slug: str, name: str) -> HttpResponse:
+    """A part of the page: `part` is row, panel or serial. A VM that is gone has an empty row and a panel that says so."""
+    place = place_of(request.user, slug)
+    part = request.GET.get("part", "panel")
+    try:
+        vm = vm_in(place, name)
+    except Http404:
+        vm = buried_vm_in(place, name)
+        if part != "panel":
+            return HttpResponse()
+        return render(request, "vms/_gone.html", {"place": place, **gone_context(vm)})
+    if part == "row":
+        return render(request, "vms/_row.html", {"place": place, "row": with_operations(place, [vm])[0]})
+    if part == "serial":
+        return _serial(request, place, vm)
+    return render(request, "vms/_panel.html", {**vm_context(request, place, vm), "oob": True})
+
+
+def vm_context(request: Request, place: Place, vm: VM) -> dict[str, Any]:
+    """All but the serial output: four queries."""
+    recent = list(
+        Operation.objects.filter(vm=vm).select_related("user").prefetch_related("steps")[:RECENT_OPERATIONS]
+    )
+    running = next((operation for operation in recent if not operation.is_done), None)
+    page = _page_number(request.GET.get("timeline", ""))
+    moments = list(
+        Transition.objects.filter(vm=vm).select_related("user")[(page - 1) * MOMENTS : page * MOMENTS + 1]
+    )
+    return {
+        "place": place,
+        "vm": vm,
+        "disks": list(vm.disks.all()),
+        "operation": running,
+        "latest": running or next(iter(recent), None),
+        "recent": recent,
+        "actions": place.actions(vm, running),
+        "moments": moments[:MOMENTS],
+        "timeline_page": page,
+        "timeline_older": len(moments) > MOMENTS,
+        "request_id": uuid.uuid4(),
+    }
+
+
+def gone_context(vm: VM) -> dict[str, Any]:
+    """A deleted VM and the operation that ended it."""
+    last = Operation.objects.filter(vm=vm).select_related("user").first()
+    return {"vm": vm, "latest": last}
+
+
+def serial_context(vm: VM) -> dict[str, Any]:
+    """What the serial port said last: one query."""
+    return {"serial": SerialLog.objects.filter(vm=vm).first()}
+
+
+def _serial(request: Request, place: Place, vm: VM) -> HttpResponse:
+    """The output; 204 when the reader has seen it all, so that nothing in the page moves."""
+    context = serial_context(vm)
+    log: SerialLog | None = context["serial"]
+    if request.GET.get("seen") == str(log.read_bytes if log else 0):
+        return HttpResponse(status=204)
+    return render(request, "vms/_serial.html", {"place": place, "vm": vm, **context})
+
+
+def _page_number(text: str) -> int:
+    return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 6 else 1
