@@ -12,3 +12,6 @@ urlpatterns = [
     path("i18n/", include("django.conf.urls.i18n")),
     path("", include("lifecycle.web.urls")),
 ]
+
+handler400 = "lifecycle.web.views.errors.bad_request"
+handler429 = "lifecycle.web.views.errors.too_many_requests"  # django-allauth asks for it
