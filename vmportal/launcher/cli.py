@@ -56,8 +56,18 @@ def parser() -> argparse.ArgumentParser:
         ("test", "check everything; further words go to pytest"),
         ("bench", "measure, beside raw libvirt"),
     ):
-        commands.add_parser(name, help=text, add_help=False, prefix_chars="\0").add_argument("words", nargs="*")
+        commands.add_parser(name, help=text, add_help=False)
     return main
+
+
+def split_words(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """`argv` up to a command whose words are passed on, and those words as they are (argparse would read them)."""
+    place = 0
+    while place < len(argv) and argv[place].startswith("-"):
+        place += 2 if argv[place] == "--var" else 1
+    if place < len(argv) and argv[place] in PASSING:
+        return list(argv[: place + 1]), list(argv[place + 1 :])
+    return list(argv), []
 
 
 def port(text: str) -> int:
@@ -69,11 +79,12 @@ def port(text: str) -> int:
 
 def main(argv: Sequence[str]) -> int:
     """Run one command; its exit status."""
-    arguments = parser().parse_args(argv)
+    own, words = split_words(argv)
+    arguments = parser().parse_args(own)
     # A child Python must not see the checkout on its path just because we do.
     os.environ.pop("PYTHONPATH", None)
     try:
-        return _dispatch(arguments)
+        return _dispatch(arguments, words)
     except PortalError as error:
         report_error(error)
         return 1
@@ -85,7 +96,7 @@ def main(argv: Sequence[str]) -> int:
         return 1
 
 
-def _dispatch(arguments: argparse.Namespace) -> int:
+def _dispatch(arguments: argparse.Namespace, words: list[str]) -> int:
     installation = Installation(chosen_var(arguments.var))
     match arguments.command:
         case "up":
@@ -97,11 +108,11 @@ def _dispatch(arguments: argparse.Namespace) -> int:
         case "logs":
             return logs(installation, arguments.process, arguments.follow, arguments.lines)
         case "manage":
-            return manage(installation, arguments.words)
+            return manage(installation, words)
         case "test":
-            return test(installation, arguments.words, Display())
+            return test(installation, words, Display())
         case _:
-            return bench(installation, arguments.words, Display())
+            return bench(installation, words, Display())
 
 
 def chosen_var(option: Path | None) -> Path:

@@ -76,7 +76,7 @@ class Installation:
 
     def prepare(self) -> None:
         """Make the directories, the identity and the secret key. Raises PortalError where that cannot be."""
-        check_socket_length(self.var)
+        check_path(self.var)
         try:
             for path, mode in ((self.var, 0o755), (self.run, 0o700), (self.logs, 0o700), (self.secrets, 0o700)):
                 path.mkdir(mode=mode, parents=True, exist_ok=True)
@@ -133,8 +133,11 @@ class Installation:
             yield
 
 
-def check_socket_length(var: Path) -> None:
-    """Raises PortalError when `var` leaves no room for the UNIX sockets inside it."""
+def check_path(var: Path) -> None:
+    """Raises PortalError when `var` leaves no room for UNIX sockets inside it, or cannot stand in configurations."""
+    for odd in ("%", '"', "\\", "\n", " ;"):
+        if odd in str(var):
+            raise PortalError(f"--var {var} holds {odd!r}, which its processes' configuration cannot. Choose another.")
     most = SOCKET_PATH_BYTES - len(LONGEST_SOCKET) - 1
     if len(os.fsencode(var)) > most:
         raise PortalError(

@@ -155,21 +155,13 @@ def _program(installation: Installation, program: Program) -> str:
 
 
 def _section(name: str, values: Mapping[str, object]) -> str:
-    return f"[{name}]\n" + "".join(f"{key} = {_escape(value)}\n" for key, value in values.items())
-
-
-def _escape(value: object) -> str:
-    """Supervisor expands % and takes ' ;' for a comment."""
-    text = str(value).replace("%", "%%")
-    if "\n" in text or " ;" in text:
-        raise PortalError(f"{text!r} cannot stand in the supervisor's configuration.")
-    return text
+    return f"[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in values.items())
 
 
 def _word(word: str) -> str:
     """`word` as supervisor's shell-like splitting reads it back."""
-    plain = all(character.isalnum() or character in "-_./:,=+@%" for character in word)
-    return word if plain else '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    plain = all(character.isalnum() or character in "-_./:,=+@" for character in word)
+    return word if plain else f'"{word}"'
 
 
 class _Connection(http.client.HTTPConnection):

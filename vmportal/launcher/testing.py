@@ -148,7 +148,13 @@ def _check(name: str, argv: Sequence[str | Path], environ: dict[str, str]) -> Re
 
 def _audit(installation: Installation, environ: dict[str, str]) -> Result:
     """Known vulnerabilities of the locked packages; skipped where the service that knows them is out of reach."""
-    argv = [installation.venv / "bin" / "pip-audit", "--disable-pip", "--require-hashes", "--progress-spinner", "off"]
+    argv: list[str | Path] = [
+        installation.venv / "bin" / "pip-audit",
+        "--disable-pip",
+        "--require-hashes",
+        "--progress-spinner",
+        "off",
+    ]
     argv += ["--timeout", "10", "-r", CHECKOUT / "requirements" / "runtime.txt"]
     result = _check("pip-audit", ["timeout", str(AUDIT_SECONDS), *argv], environ)
     if result.outcome == "failed" and "known vulnerabilit" not in result.output:
@@ -160,7 +166,7 @@ def _audit(installation: Installation, environ: dict[str, str]) -> Result:
 def _prepare_image(installation: Installation, environ: dict[str, str], display: Display) -> Result:
     """Build the small guest image, when it is not there, by way of a database of its own."""
     scratch = {**environ, "DATABASE_URL": f"sqlite:///{installation.var / 'test' / 'images.sqlite3'}"}
-    manage = [installation.python, CHECKOUT / "manage.py"]
+    manage: list[str | Path] = [installation.python, CHECKOUT / "manage.py"]
     try:
         with display.step("Preparing the guest image"):
             for words in (["migrate", "-v", "0"], ["bootstrap", "--json"], ["build_image", "tiny"]):
@@ -208,7 +214,13 @@ def both_databases(words: list[str]) -> list[str] | None:
 def _pytest(name: str, installation: Installation, environ: dict[str, str], words: list[str]) -> Result:
     report = installation.var / "test" / "report.xml"
     report.unlink(missing_ok=True)
-    argv = [installation.python, "-m", "pytest", "-o", f"cache_dir={installation.var / 'cache' / 'pytest'}"]
+    argv: list[str | Path] = [
+        installation.python,
+        "-m",
+        "pytest",
+        "-o",
+        f"cache_dir={installation.var / 'cache' / 'pytest'}",
+    ]
     argv += [f"--junit-xml={report}", *words]
     started = time.monotonic()
     print(f"\n{name}", flush=True)
