@@ -13,7 +13,8 @@ FROM debian:12-slim
 # The tools after the first line make the default guest image; openssh-client speaks qemu+ssh:// to remote hosts.
 RUN apt-get update && apt-get install -y --no-install-recommends \
         ca-certificates iproute2 libvirt0 libvirt-clients openssh-client python3 \
-        binutils busybox-static cpio dosfstools e2fsprogs fakeroot fdisk kmod mtools qemu-utils syslinux syslinux-common \
+        binutils cpio debian-archive-keyring dosfstools e2fsprogs fakeroot fdisk kmod mmdebstrap mtools \
+        qemu-utils syslinux syslinux-common \
     && useradd --uid 10001 --create-home --shell /usr/sbin/nologin vmportal \
     && install -d -o vmportal -g vmportal -m 750 /var/lib/vmportal
 COPY --from=build /opt/venv /opt/venv

@@ -29,16 +29,17 @@ RUNTIME = (
     "qemu-utils",
     "redis-tools",
 )
-# What the default guest image is made with.
+# What guest images are made with.
 IMAGE = (
     "binutils",
-    "busybox-static",
     "cpio",
+    "debian-archive-keyring",
     "dosfstools",
     "e2fsprogs",
     "fakeroot",
     "fdisk",
     "kmod",
+    "mmdebstrap",
     "mtools",
     "syslinux",
     "syslinux-common",
