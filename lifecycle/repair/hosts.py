@@ -45,7 +45,7 @@ def watch(host_id: int, uri: str, turn: Turn) -> None:
                 pause = BACKOFF_SECONDS[0]
                 session.run(turn)
         except HypervisorError as error:
-            _lost(host_id, error)
+            lost(host_id, error)
             turn.pause(pause)
             pause = min(BACKOFF_SECONDS[1], pause * 2)
         except DatabaseError:
@@ -87,7 +87,8 @@ def _session(host_id: int, uri: str) -> Iterator["Session"]:
             yield session
 
 
-def _lost(host_id: int, error: HypervisorError) -> None:
+def lost(host_id: int, error: HypervisorError) -> None:
+    """Record that the host does not answer, and why."""
     try:
         if hosts.mark_down(host_id, str(error)):
             log.warning("host %s does not answer: %s", host_id, error)

@@ -9,7 +9,7 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from lifecycle.models import HostLease
+from lifecycle.models import Host, HostLease
 from lifecycle.services.db import service
 
 log = logging.getLogger(__name__)
@@ -23,12 +23,12 @@ def take(host_id: int, purpose: str, owner: str, seconds: float) -> bool:
     rows = HostLease.objects.filter(host=host_id, purpose=purpose)
     if rows.filter(Q(owner=owner) | Q(expires_at__lt=now)).update(owner=owner, expires_at=until):
         return True
-    if rows.exists():
+    if rows.exists() or not Host.objects.filter(pk=host_id).exists():
         return False
     try:
         with transaction.atomic():
             HostLease.objects.create(host_id=host_id, purpose=purpose, owner=owner, expires_at=until)
-    except IntegrityError:  # another process was faster, or the host was removed
+    except IntegrityError:  # another process was faster
         return False
     return True
 
