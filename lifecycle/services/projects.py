@@ -84,15 +84,15 @@ def accept_invitation(token: str, *, user: User) -> Membership:
 
 
 @service
-def revoke_invitation(project: Project, invitation_id: int, *, user: User) -> None:
-    """Take an open invitation back."""
+def revoke_invitation(project: Project, invitation_id: int, *, user: User | None) -> None:
+    """Take an open invitation back. `user` None: an operator, whose permission the caller checked."""
     _check_may_manage(project, user)
     Invitation.objects.filter(project=project, pk=invitation_id, accepted_at__isnull=True).delete()
 
 
 @service
-def set_role(project: Project, member: User, role: str, *, user: User) -> None:
-    """Change a member's role; the last owner stays owner."""
+def set_role(project: Project, member: User, role: str, *, user: User | None) -> None:
+    """Change a member's role; the last owner stays owner. `user` None: an operator, as above."""
     project = lock_project(project.pk)
     _check_may_manage(project, user)
     wanted = _role(role)
@@ -105,10 +105,13 @@ def set_role(project: Project, member: User, role: str, *, user: User) -> None:
 
 
 @service
-def remove_member(project: Project, member: User, *, user: User) -> None:
-    """End a membership (one's own, too); the last owner stays. Open views of the project are cut."""
+def remove_member(project: Project, member: User, *, user: User | None) -> None:
+    """End a membership (one's own, too); the last owner stays. Open views of the project are cut.
+
+    `user` None: an operator, as above.
+    """
     project = lock_project(project.pk)
-    if member.pk != user.pk:
+    if user is None or member.pk != user.pk:
         _check_may_manage(project, user)
     membership = _membership(project, member)
     if membership.role == Role.OWNER:
@@ -117,7 +120,9 @@ def remove_member(project: Project, member: User, *, user: User) -> None:
     push.rights_changed(project.pk)
 
 
-def _check_may_manage(project: Project, user: User) -> None:
+def _check_may_manage(project: Project, user: User | None) -> None:
+    if user is None:
+        return
     role = project.role_of(user)
     if role is None:
         raise NotFound("There is no such project.")

@@ -1,0 +1,146 @@
+"""What the admin's classes share: read-only rows, links, badges, and actions that call a service an item."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model
+from django.forms import ModelForm
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from unfold.admin import ModelAdmin
+
+from lifecycle.domain.errors import DomainError
+from lifecycle.domain.states import State
+from lifecycle.models import VM, Project, User
+from lifecycle.services import operators
+
+#: The colours of the states, as the theme names them.
+STATE_LABELS = {
+    State.RUNNING: "success",
+    State.PROVISIONING: "info",
+    State.STAGING: "info",
+    State.STOPPING: "info",
+    State.SUSPENDING: "info",
+    State.SUSPENDED: "primary",
+    State.REPAIRING: "danger",
+}
+
+
+def text_of(error: DomainError) -> str:
+    """The error's text in the reader's language."""
+    template = gettext(error.message)
+    return template % error.params if error.params else template
+
+
+def person(request: HttpRequest) -> User:
+    """Who asks: the admin lets nobody in who is not signed in."""
+    if not isinstance(request.user, User):
+        raise PermissionDenied
+    return request.user
+
+
+def link_to(url: str, text: str) -> SafeString:
+    """A link in the theme's colours."""
+    return format_html('<a class="text-primary-600 dark:text-primary-500" href="{}">{}</a>', url, text)
+
+
+def link(row: Model | None, text: str = "") -> str | SafeString:
+    """A link to the row's own admin page; a dash for none."""
+    if row is None:
+        return "–"
+    name = f"admin:{row._meta.app_label}_{row._meta.model_name}_change"
+    return link_to(reverse(name, args=[row.pk]), text or str(row))
+
+
+def list_url(model: type[Model], **filters: Any) -> str:
+    """The address of a model's list, filtered."""
+    url = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+    return f"{url}?{urlencode(filters)}" if filters else url
+
+
+def meter(used: int, limit: int, text: str) -> SafeString:
+    """A bar with its text; full is marked. A `meter` element needs no inline style and is read aloud."""
+    most = max(limit, 1)
+    return format_html(
+        '<span class="op-meter"><meter min="0" max="{}" high="{}" optimum="0" value="{}"></meter>'
+        "<span>{}</span></span>",
+        most,
+        round(most * 0.9),
+        used,
+        text,
+    )
+
+
+def portal_url(row: VM | Project) -> str:
+    """The page of a VM or a project in the portal."""
+    if isinstance(row, VM):
+        return reverse("web:vm", args=[row.project.slug, row.name])
+    return reverse("web:vms", args=[row.slug])
+
+
+def outcome(request: HttpRequest, rows: Iterable[Any], act: Callable[[Any], str]) -> None:
+    """Run `act` on each row and tell, row by row, what became of it; one refusal stops no other row."""
+    for row in rows:
+        try:
+            text = act(row)
+        except DomainError as error:
+            messages.error(request, f"{row}: {text_of(error)}")
+        else:
+            messages.success(request, f"{row}: {text}")
+
+
+class BaseAdmin(ModelAdmin):
+    """The product's defaults: bounded pages, no count of whole tables, refusals as messages."""
+
+    list_per_page = 50
+    show_full_result_count = False
+    list_filter_submit = True
+    warn_unsaved_form = True
+    compressed_fields = True
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """A service's refusal becomes a message on the form's page; its transaction wrote nothing."""
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)  # type: ignore[no-any-return]
+        except DomainError as error:
+            messages.error(request, text_of(error))
+            return HttpResponseRedirect(request.get_full_path())
+
+
+class ReadOnly:
+    """Rows that only the product writes: no form of the admin adds, changes or deletes them."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+class ReadOnlyAdmin(ReadOnly, BaseAdmin):
+    """A page to look at."""
+
+    list_disable_select_all = True
+
+
+class SettingsAdmin(BaseAdmin):
+    """Rows that people set and nothing else changes: written by a service, named fields only."""
+
+    def save_model(self, request: HttpRequest, obj: Model, form: ModelForm[Any], change: bool) -> None:
+        """A new row whole, a known one by its changed fields."""
+        operators.save_settings(obj, form.changed_data)

@@ -1,0 +1,98 @@
+"""The first page of the admin: how the installation is, in a bounded number of queries."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Count, Min, Q
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from lifecycle.admin.base import list_url, meter
+from lifecycle.domain.states import State
+from lifecycle.models import VM, Host, Operation
+from lifecycle.realtime import push
+
+_HOSTS_SHOWN = 50
+
+
+@dataclass(frozen=True, slots=True)
+class StateCount:
+    """How many VMs are in a state, with the way to them."""
+
+    state: State
+    count: int
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class HostRow:
+    """A host and its capacity as bars."""
+
+    host: Host
+    cpus: SafeString
+    memory: SafeString
+    disk: SafeString
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Open operations. `waiting_since` is the request time of the oldest; None when nothing is open."""
+
+    open: int
+    running: int
+    undoing: int
+    waiting_since: datetime | None
+    failed_today: int
+    url: str
+
+
+def dashboard(request: HttpRequest) -> dict[str, Any]:
+    """The template's context; each part only for who may view it."""
+    may = request.user.has_perm
+    return {
+        "states": _states() if may("lifecycle.view_vm") else None,
+        "hosts": _hosts() if may("lifecycle.view_host") else None,
+        "queue": _queue() if may("lifecycle.view_operation") else None,
+        "mail_enabled": settings.MAIL_ENABLED,
+        "mail_from": settings.DEFAULT_FROM_EMAIL,
+        "push_available": push.available(),
+        "installation": settings.INSTALLATION_ID,
+        "public_url": settings.PUBLIC_URL,
+    }
+
+
+def _states() -> list[StateCount]:
+    counted = dict(VM.objects.live().order_by().values_list("state").annotate(Count("pk")))
+    return [StateCount(state, counted.get(state, 0), list_url(VM, state__exact=state.value)) for state in State]
+
+
+def _hosts() -> list[HostRow]:
+    return [_host_row(host) for host in Host.objects.select_related("zone").order_by("name")[:_HOSTS_SHOWN]]
+
+
+def _host_row(host: Host) -> HostRow:
+    memory, most = host.memory_mib_reserved / 1024, host.memory_mib_limit / 1024
+    return HostRow(
+        host,
+        cpus=meter(host.vcpus_reserved, host.vcpus_limit, f"{host.vcpus_reserved} / {host.vcpus_limit}"),
+        memory=meter(host.memory_mib_reserved, host.memory_mib_limit, f"{memory:.1f} / {most:.1f} GiB"),
+        disk=meter(
+            host.disk_gib_reserved, host.disk_gib_limit, f"{host.disk_gib_reserved} / {host.disk_gib_limit} GiB"
+        ),
+    )
+
+
+def _queue() -> Queue:
+    still_open = ~Q(status=Operation.Status.DONE)
+    found = Operation.objects.filter(still_open).aggregate(
+        open=Count("pk"),
+        running=Count("pk", filter=Q(status=Operation.Status.RUNNING)),
+        undoing=Count("pk", filter=Q(undoing=True)),
+        waiting_since=Min("insert_time"),
+    )
+    day = timezone.now() - timedelta(days=1)
+    failed = Operation.objects.filter(end_time__gte=day, error__isnull=False).count()
+    return Queue(**found, failed_today=failed, url=list_url(Operation, outcome="open"))

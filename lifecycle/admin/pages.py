@@ -1,0 +1,8 @@
+"""Every page of the admin, registered by being imported.
+
+Apart from the package itself: the site's class lives in the package, and must be importable before anything registers.
+"""
+
+from lifecycle.admin import catalog, hosts, networks, operations, people, periodic, projects, vms
+
+__all__ = ["catalog", "hosts", "networks", "operations", "people", "periodic", "projects", "vms"]
