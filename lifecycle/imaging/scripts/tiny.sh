@@ -99,7 +99,7 @@ make_root() {
   say "Putting the guest's files together"
   mkdir -p "$ROOT"/{bin,dev,etc/dropbear,lib/modules,mnt,proc,root/.ssh,run,sbin,sys,tmp,usr/bin,usr/sbin,var/lib/seed,var/log}
   cp -r --no-preserve=ownership "$HERE/tiny/root/." "$ROOT/"
-  cp "$HERE/shared/startup-script" "$ROOT/usr/sbin/startup-script"
+  cp "$HERE"/shared/* "$ROOT/usr/sbin/"
   chmod 755 "$ROOT"/etc/{init.d,acpi/PWRF,network}/* "$ROOT"/sbin/* "$ROOT"/usr/sbin/*
   chmod 1777 "$ROOT/tmp"; chmod 700 "$ROOT/root" "$ROOT/root/.ssh"; chmod 600 "$ROOT/etc/shadow"
   ln -s ../run/resolv.conf "$ROOT/etc/resolv.conf"
