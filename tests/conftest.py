@@ -4,11 +4,13 @@ The rows of `project` and its neighbours are small and independent: a test asks 
 use threads, real connections or commit hooks ask for `transactional_db` before them.
 """
 
+import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis.configuration import set_hypothesis_home_dir
 from pytest_django import Settings
 
 from lifecycle.domain.access import Role
@@ -17,6 +19,9 @@ from tests import factories
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 REAL_HOST_URI = "qemu:///system"
+
+if "HYPOTHESIS_STORAGE_DIRECTORY" not in os.environ:
+    set_hypothesis_home_dir(CHECKOUT / "var" / "cache" / "hypothesis")
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import json
 import re
 from typing import Final
 
@@ -26,7 +27,7 @@ _KEY_TYPES: Final = frozenset(
         "sk-ecdsa-sha2-nistp256@openssh.com",
     }
 )
-_CUSTOM: Final = re.compile(r"custom-(-?\d{1,12})-(-?\d{1,12})")
+_CUSTOM: Final = re.compile(r"custom-(-?[0-9]{1,12})-(-?[0-9]{1,12})")
 
 
 def check_name(name: str) -> str:
@@ -174,7 +175,8 @@ def seed_files(
     """
     lines = [f"instance-id: {instance_id}", f"local-hostname: {hostname}"]
     if ssh_keys:
-        lines += ["public-keys:", *(f"  - {key}" for key in ssh_keys.splitlines())]
+        # Quoted: a comment such as "home: laptop" would be a mapping to YAML otherwise.
+        lines += ["public-keys:", *(f"  - {json.dumps(key, ensure_ascii=False)}" for key in ssh_keys.splitlines())]
     vendor = "#cloud-config\n{}\n"
     if startup_script.strip():
         content = base64.b64encode(startup_script.encode()).decode()

@@ -80,13 +80,14 @@ class Rule:
             path = [s for s in (source, *self.through) if s is not None]
             found.update(pairwise(path))
             found.update((state, end) for state in path[-1:] for end in self.targets)
-            found.update((state, end) for state in path for end in self.on_failure)
+            # It fails on its way; an action that passes no state on its way fails where it began.
+            found.update((state, end) for state in (self.through or path) for end in self.on_failure)
         return frozenset((a, b) for a, b in found if a != b)
 
 
 _S = State
 _USER = frozenset({Asker.USER})
-_PREEMPTED_BY_STOP = frozenset({Action.CREATE, Action.START, Action.RESUME, Action.REPAIR, Action.RESET})
+_PREEMPTED_BY_STOP = frozenset({Action.CREATE, Action.START, Action.RESUME, Action.REPAIR})
 _PREEMPTED_BY_DELETE = frozenset(Action) - {Action.SUSPEND, Action.DELETE}
 
 
