@@ -13,7 +13,7 @@ from lifecycle.models import VM, Disk
 from lifecycle.operations.context import Context
 from lifecycle.operations.definition import Again, Outcome, Step
 from lifecycle.operations.seed import build_iso
-from lifecycle.services import capacity, networks
+from lifecycle.services import capacity, networks, observations
 
 GIB = 2**30
 
@@ -121,10 +121,13 @@ def _write_seed(context: Context) -> Outcome:
 
 
 def remove_seed(context: Context) -> Outcome:
-    """Remove the seed and the serial log."""
-    if context.vm.host_id:
-        context.host().remove_volume(Pool.DISKS, context.vm.seed_volume)
-        context.host().remove_volume(Pool.SERIAL, context.vm.serial_volume)
+    """Remove the seed and the serial log, with the parts of it that were rolled over."""
+    vm = context.vm
+    if vm.host_id:
+        context.host().remove_volume(Pool.DISKS, vm.seed_volume)
+        for volume in context.host().list_volumes(Pool.SERIAL):
+            if volume.name.startswith(vm.serial_volume):
+                context.host().remove_volume(Pool.SERIAL, volume.name)
     return None
 
 
@@ -188,11 +191,12 @@ def arrived(context: Context, source: State) -> None:
 
 
 def entomb(context: Context, reason: str = "") -> None:
-    """The VM is gone: tombstone, address released, reservation returned. Inside `writing`."""
+    """The VM is gone: tombstone, address and reservation given back, serial output dropped. Inside `writing`."""
     vm = context.vm
     capacity.release_all(vm)
     networks.take_address_back(vm)
     context.move(context.state, None, reason=reason)
+    observations.forget_serial([vm.pk])
 
 
 def guest_is_off(context: Context) -> bool:
