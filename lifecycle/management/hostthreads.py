@@ -76,6 +76,10 @@ class HostThreads:
                 self._threads[key] = thread
                 thread.start()
 
+    def names(self) -> list[str]:
+        """The threads that are followed now."""
+        return sorted(thread.name for thread in self._threads.values())
+
     def stop(self, seconds: float = 4.0) -> None:
         """Ask all to end and wait; one that hangs in a call to its host ends with the process."""
         for thread in self._threads.values():

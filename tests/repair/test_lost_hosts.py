@@ -1,0 +1,149 @@
+"""A host whose libvirtd dies, hangs or comes back: its VMs stay as they are until the host answers."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import libvirt
+import pytest
+from django.conf import settings
+
+from lifecycle.domain.states import State
+from lifecycle.management.hostthreads import HostThread, HostThreads
+from lifecycle.models import Host, HostLease, Image, MachineType, Operation, Project, Transition, User, Zone
+from lifecycle.operations.hosts import connect
+from lifecycle.repair import hosts
+from lifecycle.services.vms import VMRequest, request_create
+from tests.factories import make_host
+from tests.repair.conftest import Guest, WatcherProcess, Worker, wait_until
+from tests.repair.private_host import PrivateHost
+from tests.stack import clean_host
+
+pytestmark = [pytest.mark.libvirt, pytest.mark.guest, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateHost]:
+    """A libvirtd that may be killed."""
+    host = PrivateHost(tmp_path_factory.mktemp("host"))
+    try:
+        host.boot()
+        yield host
+    finally:
+        host.remove()
+
+
+@pytest.fixture
+def lonely_guest(
+    private: PrivateHost,
+    installation: str,
+    worker: Worker,
+    real_image: Image,
+    machine_type: MachineType,
+    project: Project,
+    owner: User,
+    zone: Zone,
+) -> Iterator[Guest]:
+    """A VM that runs on the private host, watched."""
+    connect(private.uri).ensure_pools()
+    host = make_host("private", zone=zone, uri=private.uri)
+    thread = HostThread(host, hosts.PURPOSE, hosts.watch)
+    thread.start()
+    conn = libvirt.open(private.uri)
+    operation = request_create(project, VMRequest(name="web-1"), user=owner)
+    guest = Guest(operation.vm_id, owner, host, conn)
+    guest.becomes(State.RUNNING, 60)
+    yield guest
+    thread.stopping.set()
+    thread.join(20)
+    conn.close()
+
+
+def health(host: Host) -> str:
+    """The host's health as recorded now."""
+    return str(Host.objects.values_list("health", flat=True).get(pk=host.pk))
+
+
+def goes_down(host: Host, seconds: float = 5.0) -> None:
+    """Wait until the host is recorded as down."""
+    wait_until(lambda: health(host) == Host.Health.DOWN, seconds, "the host to be down")
+
+
+def comes_up(host: Host, seconds: float = 10.0) -> None:
+    """Wait until the host is recorded as up."""
+    wait_until(lambda: health(host) == Host.Health.UP, seconds, "the host to be up")
+
+
+def test_a_restarted_libvirtd_changes_nothing_for_its_guests(private: PrivateHost, lonely_guest: Guest) -> None:
+    before = Transition.objects.count()
+    private.kill_daemon()
+    goes_down(lonely_guest.host)
+    assert Host.objects.get(pk=lonely_guest.host.pk).health_reason
+    assert lonely_guest.state == State.RUNNING
+    private.start_daemon()
+    comes_up(lonely_guest.host)
+    assert lonely_guest.state == State.RUNNING
+    assert Transition.objects.count() == before
+
+
+def test_a_guest_that_died_while_libvirtd_was_down_is_repaired(private: PrivateHost, lonely_guest: Guest) -> None:
+    pid = lonely_guest.qemu_pid
+    private.kill_daemon()
+    goes_down(lonely_guest.host)
+    os.kill(pid, signal.SIGKILL)
+    assert lonely_guest.state == State.RUNNING
+    private.start_daemon()
+    wait_until(lambda: Operation.objects.filter(vm=lonely_guest.vm_id, action="repair").exists(), 15, "a repair")
+    lonely_guest.becomes(State.RUNNING, 20)
+    assert lonely_guest.qemu_pid != pid
+
+
+def test_a_hanging_host_is_down_after_its_keepalive_and_delays_no_other(
+    private: PrivateHost, lonely_guest: Guest, real_host: Host
+) -> None:
+    thread = HostThread(real_host, hosts.PURPOSE, hosts.watch)
+    private.freeze_daemon()
+    thread.start()
+    wait_until(lambda: HostLease.objects.filter(host=real_host).exists(), 5, "the other host's watcher")
+    Host.objects.filter(pk=real_host.pk).update(health=Host.Health.UNKNOWN)
+    comes_up(real_host, 8)
+    goes_down(lonely_guest.host, 30)
+    assert lonely_guest.state == State.RUNNING
+    private.thaw_daemon()
+    comes_up(lonely_guest.host, 25)
+    thread.stopping.set()
+    thread.join(10)
+
+
+def test_hosts_that_come_and_go_are_followed(private: PrivateHost, installation: str, zone: Zone) -> None:
+    stopping = threading.Event()
+    threads = HostThreads({hosts.PURPOSE: hosts.watch})
+    runner = threading.Thread(target=threads.run, args=(stopping,))
+    runner.start()
+    try:
+        connect(private.uri).ensure_pools()
+        host = make_host("late", zone=zone, uri=private.uri, health=Host.Health.UNKNOWN)
+        comes_up(host, 10)
+        Host.objects.filter(pk=host.pk).delete()
+        wait_until(lambda: not threads.names(), 10, "the thread of the removed host to end")
+    finally:
+        stopping.set()
+        runner.join(10)
+    assert not runner.is_alive()
+
+
+def test_a_watcher_waits_for_a_host_that_is_not_there_yet(
+    private: PrivateHost, installation: str, zone: Zone, watcher_process: Callable[[], WatcherProcess], tmp_path: Path
+) -> None:
+    host = make_host("asleep", zone=zone, uri=private.uri)
+    private.kill_daemon()
+    process = WatcherProcess(tmp_path / "alone.log")
+    try:
+        goes_down(host, 15)
+        private.start_daemon()
+        comes_up(host, 20)
+    finally:
+        assert process.end(signal.SIGTERM) < 5.0
+    clean_host(settings.INSTALLATION_ID)

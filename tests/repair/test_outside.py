@@ -1,0 +1,170 @@
+"""What happens to real guests outside of the portal is seen, and the record follows."""
+
+import os
+import signal
+import time
+
+import libvirt
+import pytest
+
+from lifecycle.domain.states import Power, State
+from lifecycle.domain.transitions import Action, Asker
+from lifecycle.management.hostthreads import HostThread
+from lifecycle.models import VM, Operation, Transition
+from lifecycle.services import observations, operations
+from tests.repair.conftest import Guest, Make, wait_until
+
+pytestmark = [pytest.mark.libvirt, pytest.mark.guest, pytest.mark.django_db(transaction=True)]
+
+SOON = 2.0  # seconds; an event takes milliseconds, a busy machine takes its time
+
+
+def test_virsh_destroy_is_terminated_and_says_by_whom(guest: Guest) -> None:
+    guest.domain.destroy()
+    guest.becomes(State.TERMINATED, SOON)
+    vm = guest.vm
+    assert (vm.state_reason, vm.power) == (observations.SWITCHED_OFF, Power.OFF)
+    last = Operation.objects.filter(vm=vm).order_by("-insert_time").first()
+    assert last is not None
+    assert (last.action, last.asked_by) == (Action.GUEST_SHUTDOWN, Asker.OBSERVER)
+
+
+def test_virsh_shutdown_is_the_guests_own_end(guest: Guest) -> None:
+    guest.boots()
+    guest.domain.shutdown()
+    guest.becomes(State.TERMINATED, 20)
+    assert guest.vm.state_reason == observations.GUEST_SHUT_DOWN
+
+
+def test_power_off_inside_the_guest_is_terminated(make_guest: Make, watcher: HostThread) -> None:
+    guest = make_guest(startup_script="#!/bin/sh\npoweroff\n")
+    guest.becomes(State.TERMINATED, 60)
+    assert guest.vm.state_reason == observations.GUEST_SHUT_DOWN
+    assert operations.current(guest.vm_id) is None
+
+
+def test_a_killed_qemu_is_repaired_and_runs_again(guest: Guest) -> None:
+    before = guest.domain.ID()
+    os.kill(guest.qemu_pid, signal.SIGKILL)
+    guest.becomes(State.REPAIRING, SOON)
+    guest.becomes(State.RUNNING, 20)
+    vm = guest.vm
+    assert guest.domain.ID() != before
+    assert vm.run_id == guest.domain.ID()
+    assert guest.vm.reservation.vcpus == vm.vcpus
+    moves = Transition.objects.filter(vm=vm).order_by("-id").values_list("from_state", "to_state", "action")[:2]
+    assert list(moves) == [("REPAIRING", "RUNNING", "repair"), ("RUNNING", "REPAIRING", "crash")]
+
+
+def test_a_killed_qemu_without_automatic_restart_is_terminated(make_guest: Make, watcher: HostThread) -> None:
+    guest = make_guest(automatic_restart=False)
+    os.kill(guest.qemu_pid, signal.SIGKILL)
+    guest.becomes(State.TERMINATED, SOON)
+    assert observations.NOT_RESTARTED in guest.vm.state_reason
+    assert not guest.domain.isActive()
+
+
+def test_a_domain_removed_by_hand_is_terminated_and_can_be_started_again(guest: Guest) -> None:
+    guest.domain.undefine()
+    guest.domain.destroy()
+    guest.becomes(State.TERMINATED, SOON)
+    assert guest.vm.power == Power.ABSENT
+    guest.ask(Action.START)
+    guest.becomes(State.RUNNING, 20)
+    assert guest.domain.isPersistent()
+
+
+def test_virsh_start_and_virsh_managedsave_are_followed(guest: Guest) -> None:
+    guest.domain.destroy()
+    guest.becomes(State.TERMINATED, SOON)
+    guest.domain.create()
+    guest.becomes(State.RUNNING, SOON)
+    assert guest.vm.run_id == guest.domain.ID()
+    guest.domain.managedSave()
+    guest.becomes(State.SUSPENDED, SOON)
+    guest.ask(Action.RESUME)
+    guest.becomes(State.RUNNING, 20)
+
+
+def test_a_pause_by_hand_is_power_and_not_a_state(guest: Guest) -> None:
+    guest.domain.suspend()
+    wait_until(lambda: guest.vm.power == Power.PAUSED, SOON, "the pause")
+    assert guest.state == State.RUNNING
+    guest.domain.resume()
+    wait_until(lambda: guest.vm.power == Power.ON, SOON, "the guest to go on")
+
+
+def test_a_stop_ends_when_its_guest_does_and_not_at_the_next_poll(guest: Guest) -> None:
+    VM.objects.filter(pk=guest.vm_id).update(stop_grace_seconds=3600)
+    guest.ask(Action.STOP)
+    wait_until(lambda: operations.current(guest.vm_id).step_index == 1, 5, "the stop to wait")  # type: ignore[union-attr]
+    time.sleep(1.0)
+    guest.domain.destroy()
+    assert guest.becomes(State.TERMINATED, 1.5) < 1.0
+    assert Operation.objects.filter(vm=guest.vm_id).count() == 2  # the create and the stop: nothing of the observer's
+
+
+def test_a_start_by_a_worker_that_had_lost_its_lease_is_taken_back(guest: Guest) -> None:
+    """The stop took over a start whose worker was frozen just before its call to the host, and thaws now."""
+    guest.domain.destroy()
+    guest.becomes(State.TERMINATED, SOON)
+    VM.objects.filter(pk=guest.vm_id).update(fence=guest.vm.fence + 1)
+    guest.domain.create()
+    wait_until(lambda: not guest.domain.isActive(), SOON, "the domain to be off again")
+    assert guest.state == State.TERMINATED
+
+
+def test_the_record_follows_an_event_within_milliseconds(guest: Guest) -> None:
+    """From virsh destroy's return to the committed state; the bound is for a machine that is busy with tests."""
+    took = []
+    for _round in range(3):
+        guest.domain.destroy()
+        took.append(guest.becomes(State.TERMINATED, SOON))
+        guest.domain.create()
+        guest.becomes(State.RUNNING, SOON)
+    print(f"destroy -> TERMINATED committed: {sorted(round(t * 1000) for t in took)} ms")  # noqa: T201  # a figure to read
+    assert min(took) < 0.25
+
+
+def test_a_guest_that_cannot_be_started_again_is_terminated_with_the_reason(
+    guest: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lifecycle.operations import repair
+
+    monkeypatch.setattr(repair, "ATTEMPT_PAUSE_SECONDS", (0.1, 0.1))
+    pool = guest.conn.storagePoolLookupByName(f"vmp-{guest.domain.name().split('-')[1]}-disks")
+    pool.storageVolLookupByName(guest.vm.disk_volume).delete()
+    os.kill(guest.qemu_pid, signal.SIGKILL)
+    guest.becomes(State.REPAIRING, SOON)
+    guest.becomes(State.TERMINATED, 20)
+    vm = guest.vm
+    assert "could not be started again" in vm.state_reason
+    operation = Operation.objects.get(vm=vm, action=Action.REPAIR)
+    assert operation.data["attempts"] == repair.ATTEMPTS_MAX
+    assert vm.reservation.vcpus == 0
+
+
+def test_a_guest_that_keeps_dying_is_given_up(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lifecycle.operations import repair
+
+    monkeypatch.setattr(repair, "RESTART_PAUSE_SECONDS", (0.0, 0.0, 0.0))
+    for _round in range(observations.RESTARTS_MAX):
+        os.kill(guest.qemu_pid, signal.SIGKILL)
+        guest.becomes(State.REPAIRING, SOON)
+        guest.becomes(State.RUNNING, 20)
+    os.kill(guest.qemu_pid, signal.SIGKILL)
+    guest.becomes(State.TERMINATED, 5)
+    assert observations.RESTARTED_TOO_OFTEN in guest.vm.state_reason
+
+
+def test_a_stop_during_repair_ends_the_repair(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lifecycle.operations import repair
+
+    monkeypatch.setattr(repair, "RESTART_PAUSE_SECONDS", (3600.0,))
+    os.kill(guest.qemu_pid, signal.SIGKILL)
+    guest.becomes(State.REPAIRING, SOON)
+    guest.ask(Action.STOP)
+    guest.becomes(State.TERMINATED, 10)
+    with pytest.raises(libvirt.libvirtError):
+        guest.domain.reset()
+    assert Operation.objects.get(vm=guest.vm_id, action=Action.REPAIR).error["code"] == "OPERATION_PREEMPTED"
