@@ -123,7 +123,7 @@ def _check_ssh_key(key: str, number: int) -> None:
 
 
 def check_text(text: str, field: str, most: int) -> str:
-    """A script or user data: not too long, no NUL."""
+    """A script or user data: not too long, no NUL, and such that it can be written as UTF-8."""
     if len(text) > most:
         raise InvalidInput(
             "This text has %(length)s characters; at most %(most)s are possible.",
@@ -133,6 +133,8 @@ def check_text(text: str, field: str, most: int) -> str:
         )
     if "\0" in text:
         raise InvalidInput("This text holds a NUL character: it is not text.", field=field)
+    if any("\ud800" <= character <= "\udfff" for character in text):  # JSON can carry half a character
+        raise InvalidInput("This text holds half a character: it is not valid Unicode.", field=field)
     return text.replace("\r\n", "\n")
 
 

@@ -89,11 +89,11 @@ def test_every_state_can_be_reached_and_left() -> None:
 
 def test_a_vm_is_born_in_provisioning_or_adopted_as_it_is() -> None:
     assert INITIAL is State.PROVISIONING
-    assert BIRTHS == {State.PROVISIONING, State.RUNNING, State.TERMINATED}
+    assert {State.PROVISIONING, State.RUNNING, State.TERMINATED} == BIRTHS
 
 
 def test_a_vm_ends_in_a_delete_or_in_a_create_that_was_undone() -> None:
-    assert DEATHS == {State.STOPPING, State.PROVISIONING, State.STAGING}
+    assert {State.STOPPING, State.PROVISIONING, State.STAGING} == DEATHS
 
 
 def test_silence_cannot_end_a_vm() -> None:

@@ -67,7 +67,9 @@ class Life(RuleBasedStateMachine):
         if self.state is not row.through[-1]:
             return
         if row.targets:
-            self.go(self.running, data.draw(st.sampled_from(sorted(row.targets))))
+            # A repair ends where it began: in a transitional state it is a phase of the operation that is open.
+            targets = {self.before} if self.running is Action.REPAIR else row.targets
+            self.go(self.running, data.draw(st.sampled_from(sorted(targets))))
         else:
             assert self.state in DEATHS
             self.gone = True
