@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 PURPOSE: Final = "watch"
 ALIVE_SECONDS: Final = 5.0
+RECORD_SECONDS: Final = 15.0
 INVENTORY_SECONDS: Final = 600.0
 #: An operation that ends just as its guest dies misses the event: its VM is looked at once more.
 LOOK_AGAIN_SECONDS: Final = 2.0
@@ -106,14 +107,13 @@ class Session:
     events: "queue.SimpleQueue[HostEvent]" = field(default_factory=queue.SimpleQueue)
     _reconcile_at: float = 0.0
     _alive_at: float = 0.0
+    _record_at: float = 0.0
     _inventory_at: float = 0.0
     _again: dict[UUID, float] = field(default_factory=dict)
 
     def begin(self) -> None:
         """The host answers: record it, wake what waits for it, see what we missed. Events queue up meanwhile."""
         self._look_alive()
-        if hosts.mark_up(self.host_id):
-            log.info("host %s is up", self.host_id)
         waiting = Operation.objects.filter(vm__host=self.host_id).exclude(status=Operation.Status.DONE)
         for vm_id in waiting.values_list("vm", flat=True):
             operations.wake(vm_id)
@@ -130,8 +130,7 @@ class Session:
             try:
                 if event is not None:
                     self._handle(event)
-                else:
-                    self._do_what_is_due()
+                self._do_what_is_due()
             except DatabaseError:
                 log.exception("host %s: the database does not answer; trying again", self.host_id)
                 connection.close()
@@ -177,7 +176,7 @@ class Session:
         except HypervisorError as error:
             self._unless_lost(error)
             decision = Decision.NO_ANSWER
-        if decision in {Decision.WAKE, Decision.OUTDATED, Decision.NO_ANSWER}:
+        if decision in {Decision.OUTDATED, Decision.NO_ANSWER}:
             self._again[vm_id] = time.monotonic() + LOOK_AGAIN_SECONDS
 
     def _look_alive(self) -> None:
@@ -189,7 +188,10 @@ class Session:
         if self._inventory_at <= now:
             describe(self.host_id, self.hypervisor.inventory())
             self._inventory_at = now + INVENTORY_SECONDS
-        hosts.mark_up(self.host_id)
+        if self._record_at <= now:
+            if hosts.mark_up(self.host_id):
+                log.info("host %s is up", self.host_id)
+            self._record_at = now + RECORD_SECONDS
         self._alive_at = now + ALIVE_SECONDS
 
     def _reconcile(self) -> None:
