@@ -12,6 +12,10 @@ def _stylesheet(request: HttpRequest) -> str:
     return static("operators/admin.css")
 
 
+def _icon(request: HttpRequest) -> str:
+    return static("img/favicon.svg")
+
+
 def _entry(title: Any, icon: str, model: str) -> dict[str, Any]:
     """A line of the side bar, for who may view the model (`app.name`)."""
     app, name = model.split(".")
@@ -34,6 +38,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_SUBHEADER": _("Operators"),
     "SITE_URL": "/",
     "SITE_SYMBOL": "dns",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": _icon}],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": True,
     "SHOW_BACK_BUTTON": True,

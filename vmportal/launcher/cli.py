@@ -100,6 +100,8 @@ def _dispatch(arguments: argparse.Namespace, words: list[str]) -> int:
     installation = Installation(chosen_var(arguments.var))
     match arguments.command:
         case "up":
+            # A request to end arrives as an exception, so that what was started is stopped again.
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
             return up(installation, listening(arguments, installation), arguments.detach, Display())
         case "down":
             return down(installation, Display())

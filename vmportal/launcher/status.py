@@ -36,7 +36,7 @@ def collect(installation: Installation) -> dict[str, Any]:
         "installation": installation.id() if installation.var.is_dir() else None,
         "address": address.get("url"),
         "processes": processes,
-        "http": _http(address.get("local", "")) if processes else None,
+        "http": _http(address) if processes else None,
         "portal": _portal(installation) if installation.python.exists() else {},
         "versions": {"vmportal": _version(), "python": sys.version.split()[0]},
     }
@@ -75,8 +75,9 @@ def _process(info: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _http(url: str) -> dict[str, Any]:
-    answered, seconds = health(url) if url else (0, 0.0)
+def _http(address: dict[str, Any]) -> dict[str, Any]:
+    url = address.get("local", "")
+    answered, seconds = health(url, address.get("url", "")) if url else (0, 0.0)
     return {"url": url, "status": answered, "milliseconds": round(seconds * 1000, 1)}
 
 

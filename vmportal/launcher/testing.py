@@ -157,6 +157,9 @@ def _audit(installation: Installation, environ: dict[str, str]) -> Result:
     ]
     argv += ["--timeout", "10", "-r", CHECKOUT / "requirements" / "runtime.txt"]
     result = _check("pip-audit", ["timeout", str(AUDIT_SECONDS), *argv], environ)
+    unknown = result.output.count("could not be audited")
+    if unknown and "known vulnerabilit" not in result.output.replace("No known vulnerabilit", ""):
+        return Result(result.name, "skipped", result.seconds, f"its service knows nothing of {unknown} packages")
     if result.outcome == "failed" and "known vulnerabilit" not in result.output:
         last = (result.output.splitlines() or ["no answer"])[-1]
         return Result(result.name, "skipped", result.seconds, f"its service cannot be reached: {last[:200]}")

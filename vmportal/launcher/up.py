@@ -9,10 +9,11 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from vmportal.launcher import environment, libvirtd, packages
 from vmportal.launcher.display import Display
@@ -25,7 +26,6 @@ from vmportal.launcher.supervisor import Listening, Supervisor, last_lines, prog
 from vmportal.production import Exposure, unsafe_settings
 
 READY_SECONDS = 60
-SETTLE_SECONDS = 30
 ATTACHED_POLL_SECONDS = 0.5
 
 
@@ -35,7 +35,6 @@ class Login:
 
     username: str = ""
     password: str | None = field(default=None, repr=False)
-    shown: bool = False
 
 
 def up(installation: Installation, listening: Listening, detach: bool, display: Display) -> int:
@@ -119,43 +118,46 @@ def prepare_system(installation: Installation, wanted: set[str], lock: str, disp
         libvirtd.ensure(installation, say)
 
 
-def run_setup(environ: dict[str, str], installation: Installation, display: Display) -> dict[str, Any]:
-    """Run vmportal.setup, showing its steps; what bootstrap told. Raises PortalError with its last lines."""
+def run_setup(environ: dict[str, str], installation: Installation, login: Login, display: Display) -> None:
+    """Run vmportal.setup, showing its steps and filling `login`. Raises PortalError with its last lines."""
     log = installation.logs / "setup.log"
     argv = libvirtd.with_group([str(installation.python), "-m", "vmportal.setup", "--launcher"])
     with log.open("a", encoding="utf-8") as errors:
         process = subprocess.Popen(argv, env=environ, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=errors, text=True)
         try:
-            told = _follow(process, log, display)
-        except BaseException:
-            process.terminate()
-            raise
+            _follow(process, login, display)
+        except PortalError as error:
+            raise PortalError(error.message, last_lines(log)) from error
         finally:
+            process.terminate()
             process.wait()
-    if process.returncode:
-        raise PortalError("The set-up failed.", last_lines(log))
-    bootstrap = told.get("bootstrap")
-    return bootstrap if isinstance(bootstrap, dict) else {}
 
 
-def _follow(process: "subprocess.Popen[str]", log: Path, display: Display) -> dict[str, Any]:
-    """Show the set-up's steps as they come, each until the next; what else it told."""
-    told: dict[str, Any] = {}
-    lines = (json.loads(line) for line in process.stdout or () if line.startswith("{"))
-    message = next(lines, None)
-    while message is not None:
-        if "step" not in message:
-            told.update(message)
-            message = next(lines, None)
-            continue
-        with display.step(message["step"]):
-            message = next(lines, None)
-            while message is not None and "step" not in message:
-                told.update(message)
-                message = next(lines, None)
-            if "error" in told:
-                raise PortalError(f"The set-up failed: {told['error']}", last_lines(log))
-    return told
+def _follow(process: "subprocess.Popen[str]", login: Login, display: Display) -> None:
+    """Show each of the set-up's steps until the next, and take what bootstrap told as it comes."""
+    messages = _messages(process, login)
+    title = next(messages, None)
+    while title is not None:
+        with display.step(title):
+            title = next(messages, None)
+            if title is None:
+                _check_end(process)
+    _check_end(process)
+
+
+def _check_end(process: "subprocess.Popen[str]") -> None:
+    if status := process.wait():
+        raise PortalError(f"The set-up failed (status {status}).")
+
+
+def _messages(process: "subprocess.Popen[str]", login: Login) -> Iterator[str]:
+    """The titles of the set-up's steps; everything else that it tells goes where it belongs."""
+    for line in process.stdout or ():
+        message: dict[str, Any] = json.loads(line) if line.startswith("{") else {}
+        if first := message.get("bootstrap"):
+            login.username, login.password = first["username"], first.get("password")
+        elif "step" in message:
+            yield message["step"]
 
 
 def _start_everything(installation: Installation, listening: Listening, login: Login, display: Display) -> None:
@@ -171,14 +173,13 @@ def _start_everything(installation: Installation, listening: Listening, login: L
     try:
         with display.step("Redis and the supervisor"):
             supervisor.launch(write_configuration(installation, wanted), environ)
-        told = run_setup(environ, installation, display)
-        login.username, login.password = told.get("username", ""), told.get("password")
+        run_setup(environ, installation, login, display)
         libvirtd.start_networks(installation)
         with display.step("Starting web, worker, beat and watcher"):
             supervisor.start([program.name for program in wanted if not program.autostart])
             url = f"{listening.scheme}://{local_name(listening.listen)}:{listening.port}"
             installation.remember("address", {"url": environ["VMPORTAL_PUBLIC_URL"], "local": url, **_passed(environ)})
-            wait_until_ready(installation, url, lambda: None)
+            wait_until_ready(installation)
     except BaseException:
         stop_everything(installation, Display(quiet=True))
         raise
@@ -198,12 +199,12 @@ def local_name(listen: str) -> str:
     return f"[{name}]" if ":" in name else name
 
 
-def health(url: str, timeout_seconds: float = 5) -> tuple[int, float]:
-    """The HTTP status of /healthz (0 when nothing answers) and the seconds it took."""
+def health(url: str, public: str, timeout_seconds: float = 5) -> tuple[int, float]:
+    """The HTTP status of /healthz at `url`, asked for by the name in `public` (0: none), and its seconds."""
     started = time.monotonic()
     # Whether we answer is the question; the certificate is for another name.
     context = ssl._create_unverified_context()  # noqa: S323, SLF001
-    request = urllib.request.Request(f"{url}/healthz", headers={"X-Forwarded-Proto": "https"})  # noqa: S310
+    request = urllib.request.Request(f"{url}/healthz", headers={"Host": urlsplit(public or url).netloc})  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=timeout_seconds, context=context) as answer:  # noqa: S310
             status = int(answer.status)
@@ -214,14 +215,14 @@ def health(url: str, timeout_seconds: float = 5) -> tuple[int, float]:
     return status, time.monotonic() - started
 
 
-def wait_until_ready(installation: Installation, url: str, tick: Callable[[], None]) -> None:
+def wait_until_ready(installation: Installation) -> None:
     """Return when the web answers and every process counts as started. Raises PortalError with the culprit's log."""
     supervisor, deadline = Supervisor(installation), time.monotonic() + READY_SECONDS
+    address = installation.recall("address")
     while True:
-        tick()
         found = supervisor.processes()
         down = [each["name"] for each in found if each["statename"] != "RUNNING"]
-        if found and not down and health(url)[0] == 200:
+        if found and not down and health(address.get("local", ""), address.get("url", ""))[0] == 200:
             return
         failed = [each["name"] for each in found if each["statename"] in {"BACKOFF", "FATAL"}]
         if time.monotonic() > deadline or failed:
@@ -236,7 +237,7 @@ def _already_running(installation: Installation, listening: Listening, display: 
     if stopped:
         with display.step(f"Starting {', '.join(stopped)}"):
             Supervisor(installation).start(stopped)
-            wait_until_ready(installation, address.get("local", ""), lambda: None)
+            wait_until_ready(installation)
     display.box(["vmportal is already running.", f"Address: {address.get('url', 'unknown')}"])
     if address and not address.get("local", "").endswith(f":{listening.port}"):
         display.say("To change where it listens: ./portal down, then up again.")
@@ -244,9 +245,8 @@ def _already_running(installation: Installation, listening: Listening, display: 
 
 
 def _show_login(login: Login, display: Display) -> None:
-    if not login.username or login.shown:
+    if not login.username:
         return
-    login.shown = True
     if login.password:
         display.box(
             [
