@@ -52,7 +52,6 @@ class HostAdmin(BaseAdmin):
         "memory",
         "disk",
         "vms",
-        "seen",
     ]
     list_filter = ["health", "schedulable", "domain_type", "zone"]
     search_fields = ["name", "uri"]
@@ -147,11 +146,6 @@ class HostAdmin(BaseAdmin):
     def vms(self, host: Host) -> SafeString:
         """How many VMs it holds, with the way there."""
         return link_to(list_url(VM, host__id__exact=host.pk), str(host.vm_count))  # type: ignore[attr-defined]
-
-    @display(description=_("last seen"), ordering="last_seen_at")
-    def seen(self, host: Host) -> Any:
-        """When it answered last."""
-        return host.last_seen_at
 
     @action(description=_("Take new VMs"), permissions=["change"])
     def take_in(self, request: HttpRequest, queryset: QuerySet[Host]) -> None:

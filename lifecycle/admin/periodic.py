@@ -1,15 +1,9 @@
 """Celery beat's tables in the theme: periodic tasks, visible and editable."""
 
 from django.contrib import admin
-from django_celery_beat.admin import (
-    ClockedScheduleAdmin,
-    CrontabScheduleAdmin,
-    PeriodicTaskAdmin,
-    PeriodicTaskForm,
-    TaskSelectWidget,
-)
+from django_celery_beat.admin import CrontabScheduleAdmin, PeriodicTaskAdmin, PeriodicTaskForm
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
-from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from lifecycle.admin.base import BaseAdmin
 
@@ -17,24 +11,30 @@ for model in (ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, 
     admin.site.unregister(model)
 
 
-class ThemedTaskSelectWidget(UnfoldAdminSelectWidget, TaskSelectWidget):
-    """The list of known tasks, in the theme."""
+class TaskForm(PeriodicTaskForm):
+    """Their form without its list of tasks: making that list would load the workers' code into the web process."""
 
-
-class ThemedPeriodicTaskForm(PeriodicTaskForm):
-    """Their form with the theme's fields."""
+    regtask = None
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         self.fields["task"].widget = UnfoldAdminTextInputWidget()
-        self.fields["regtask"].widget = ThemedTaskSelectWidget()
 
 
 @admin.register(PeriodicTask)
 class PeriodicAdmin(PeriodicTaskAdmin, BaseAdmin):
-    """What runs on a timer."""
+    """What runs on a timer. Running one now is left out: it, too, would load the workers' code."""
 
-    form = ThemedPeriodicTaskForm
+    form = TaskForm
+    actions = ["enable_tasks", "disable_tasks", "toggle_tasks"]
+    date_hierarchy = None
+    change_form_template = None  # theirs holds an inline script
+    list_filter = ["enabled", "one_off"]
+    fieldsets = [
+        (None, {"fields": ["name", "task", "enabled", "description"]}),
+        (None, {"fields": ["interval", "crontab", "start_time", "last_run_at", "one_off"]}),
+        (None, {"fields": ["args", "kwargs", "queue", "priority", "expires", "expire_seconds", "headers"]}),
+    ]
 
 
 @admin.register(IntervalSchedule)
@@ -45,13 +45,3 @@ class IntervalAdmin(BaseAdmin):
 @admin.register(CrontabSchedule)
 class CrontabAdmin(CrontabScheduleAdmin, BaseAdmin):
     """At times of the clock."""
-
-
-@admin.register(SolarSchedule)
-class SolarAdmin(BaseAdmin):
-    """At times of the sun."""
-
-
-@admin.register(ClockedSchedule)
-class ClockedAdmin(ClockedScheduleAdmin, BaseAdmin):
-    """Once, at a moment."""

@@ -13,9 +13,9 @@ from unfold.sites import UnfoldAdminSite
 
 from lifecycle.admin.dashboard import dashboard
 
-#: What the theme needs beyond the portal's policy: Alpine compiles the expressions of its attributes, and a few
-#: templates of the theme carry style attributes. Inline scripts and inline style sheets stay forbidden.
-POLICY = {"script-src": ["'unsafe-eval'"], "style-src-attr": ["'unsafe-inline'"]}
+#: What the theme needs beyond the portal's policy: Alpine compiles the expressions of its attributes. Inline scripts
+#: and styles stay forbidden (docs/decisions/0011).
+POLICY = {"script-src": ["'unsafe-eval'"]}
 
 View = Callable[..., HttpResponseBase]
 
