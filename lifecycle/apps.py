@@ -10,3 +10,9 @@ class LifecycleConfig(AppConfig):
     name = "lifecycle"
     verbose_name = _("Virtual machines")
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Wire what cuts live connections when a session ends."""
+        from lifecycle.realtime import signals
+
+        signals.connect()

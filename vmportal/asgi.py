@@ -7,19 +7,19 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "vmportal.settings")
 django_application = get_asgi_application()  # first: it loads the applications that the imports below need
 
-from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
-from channels.security.websocket import OriginValidator  # noqa: E402
+from channels.sessions import SessionMiddlewareStack  # noqa: E402
 from django.conf import settings  # noqa: E402
 
+from lifecycle.realtime.origins import OriginCheck  # noqa: E402
 from lifecycle.realtime.routing import websocket_urlpatterns  # noqa: E402
 from vmportal.origins import allowed_origins  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
         "http": django_application,
-        "websocket": OriginValidator(
-            AuthMiddlewareStack(URLRouter(websocket_urlpatterns)),
+        "websocket": OriginCheck(
+            SessionMiddlewareStack(URLRouter(websocket_urlpatterns)),
             allowed_origins(settings.PUBLIC_URL, settings.CSRF_TRUSTED_ORIGINS, settings.LISTEN),
         ),
     }

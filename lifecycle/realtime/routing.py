@@ -1,0 +1,17 @@
+"""Which address leads to which consumer."""
+
+from django.urls import path, re_path
+
+from lifecycle.realtime.consumers import ProjectConsumer
+from lifecycle.realtime.origins import Receive, Scope, Send, refuse
+
+
+async def nowhere(scope: Scope, receive: Receive, send: Send) -> None:
+    """Every other address: the handshake is answered with 403."""
+    await refuse(receive, send)
+
+
+websocket_urlpatterns = [
+    path("ws/projects/<slug:slug>/", ProjectConsumer.as_asgi()),
+    re_path(r"", nowhere),  # type: ignore[arg-type]  # an ASGI application, not a view
+]
