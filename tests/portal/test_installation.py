@@ -75,6 +75,7 @@ def test_the_env_file_wins_over_the_terminal_and_reaches_the_processes(
 ) -> None:
     monkeypatch.setenv("EMAIL_URL", "terminal")
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    monkeypatch.delenv("SECRET_KEY", raising=False)
     installation.env_file.write_text("# mail\nEMAIL_URL='smtp://mail.example.org'\nexport LOG_LEVEL=DEBUG\n\n")
     environ = installation.environment()
     assert environ["EMAIL_URL"] == "smtp://mail.example.org"

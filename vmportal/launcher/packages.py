@@ -43,6 +43,7 @@ IMAGE = (
     "mtools",
     "syslinux",
     "syslinux-common",
+    "uidmap",
 )
 TESTS = ("chromium", "git", "netcat-openbsd", "postgresql", "postgresql-contrib")
 SUPPORTED = {"debian": ("12",)}

@@ -65,9 +65,7 @@ def _laboratory(installation: Installation, display: Display) -> Iterator[tuple[
     lab.prepare()
     with installation.lock(), ExitStack() as stack:
         # The environment is the installation's own; the dev lock holds all that the runtime's does.
-        prepare_system(installation, {*packages.RUNTIME, *packages.IMAGE, *packages.TESTS}, "dev", display)
-        libvirtd.ensure(lab, lambda _text: None)
-        libvirtd.release(installation)
+        prepare_system(installation, {*packages.RUNTIME, *packages.IMAGE, *packages.TESTS}, "dev", display, lab)
         stack.callback(libvirtd.release, lab)
         environ = {
             **installation.environment(),

@@ -106,8 +106,10 @@ def process_environment(installation: Installation, listening: Listening) -> dic
     }
 
 
-def prepare_system(installation: Installation, wanted: set[str], lock: str, display: Display) -> None:
-    """Debian's packages, the virtual environment and libvirtd: what both `up` and `test` need."""
+def prepare_system(
+    installation: Installation, wanted: set[str], lock: str, display: Display, libvirt_user: Installation
+) -> None:
+    """Debian's packages, the virtual environment, and libvirtd for `libvirt_user`: what both `up` and `test` need."""
     if names := packages.missing(wanted):
         with display.step(f"Installing {len(names)} Debian packages") as say:
             packages.install(names, say)
@@ -115,7 +117,7 @@ def prepare_system(installation: Installation, wanted: set[str], lock: str, disp
         with display.step("Making the Python environment") as say:
             environment.install(installation, lock, say)
     with display.step("libvirtd") as say:
-        libvirtd.ensure(installation, say)
+        libvirtd.ensure(libvirt_user, say)
 
 
 def run_setup(environ: dict[str, str], installation: Installation, login: Login, display: Display) -> None:
@@ -166,7 +168,7 @@ def _start_everything(installation: Installation, listening: Listening, login: L
     if left := carries(installation.marker):
         with display.step("Ending what an interrupted run left behind"):
             end(left)
-    prepare_system(installation, {*packages.RUNTIME, *packages.IMAGE}, "runtime", display)
+    prepare_system(installation, {*packages.RUNTIME, *packages.IMAGE}, "runtime", display, installation)
     trust_proxy = _is_true(environ.get("VMPORTAL_TLS_PROXY"))
     wanted = programs(installation, listening, trust_proxy, private_redis=not environ.get("REDIS_URL"))
     supervisor = Supervisor(installation)
