@@ -60,8 +60,10 @@ class Context:
     # -- the host
 
     @property
-    def placed_on(self) -> Host | None:
-        """The host that holds, or will hold, the VM."""
+    def placed_on(self) -> Host:
+        """The host that holds, or will hold, the VM. Raises `Broken` when there is none."""
+        if self.vm.host is None:
+            raise Broken(f"VM {self.vm.id} is on no host")
         return self.vm.host
 
     def host(self) -> Hypervisor:
@@ -72,9 +74,7 @@ class Context:
             Broken: the VM is on no host.
         """
         self.check_lease()
-        if self.vm.host is None:
-            raise Broken(f"VM {self.vm.id} is on no host")
-        return connect(self.vm.host.uri)
+        return connect(self.placed_on.uri)
 
     def check_lease(self) -> None:
         """Raise `LostLease` when the lease is not ours any more."""
@@ -134,8 +134,6 @@ class Context:
     def domain_spec(self) -> DomainSpec:
         """The whole definition of the VM."""
         vm = self.vm
-        if vm.host is None:
-            raise Broken(f"VM {vm.id} is on no host")
         return DomainSpec(
             uuid=vm.id,
             name=vm.domain_name,
@@ -144,7 +142,7 @@ class Context:
             project=vm.project.slug,
             vm_name=vm.name,
             generation=vm.fence,
-            domain_type=vm.host.domain_type,
+            domain_type=self.placed_on.domain_type,
             architecture=vm.image.architecture,
             vcpus=vm.vcpus,
             memory_mib=vm.memory_mib,

@@ -13,9 +13,11 @@ from lifecycle.models import VM, Disk
 from lifecycle.operations.context import Context
 from lifecycle.operations.definition import Again, Outcome, Step
 from lifecycle.operations.seed import build_iso
-from lifecycle.services import capacity, networks, observations
+from lifecycle.services import capacity, leases, networks, observations
 
 GIB = 2**30
+#: One worker at a time uploads an image to a host; its lease is renewed between chunks.
+UPLOAD_LEASE_SECONDS = 30.0
 
 # -- reserving -----------------------------------------------------------------------------------
 
@@ -80,7 +82,14 @@ def _prepare_image(context: Context) -> Outcome:
     source = settings.IMAGE_STORE / image.volume
     if not source.is_file():
         raise Refused(f"image file {source} is missing in the image store")
-    context.host().upload_image(image, source, context.check_lease)
+    lease = (context.placed_on.pk, f"image-{context.vm.image_id}", str(context.operation.pk))
+    if not leases.take(*lease, UPLOAD_LEASE_SECONDS):
+        return Again(1.0, "another VM's operation brings the image to the host")
+    turn = leases.Renewal(lease, UPLOAD_LEASE_SECONDS, context.check_lease)
+    try:
+        context.host().upload_image(image, source, turn.keep)
+    finally:
+        leases.release(*lease)
     return None
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from threading import Event
 
@@ -80,3 +81,21 @@ class Turn:
             release(*self._lease)
         except DatabaseError:
             log.warning("the lease %s could not be given back; it expires by itself", self._lease)
+
+
+class Renewal:
+    """A lease kept during one long piece of work that comes by often: `keep` renews it at a third of its length."""
+
+    def __init__(self, lease: tuple[int, str, str], seconds: float, check: Callable[[], None]) -> None:
+        self._lease = lease
+        self._seconds = seconds
+        self._check = check
+        self._renewed = time.monotonic()
+
+    def keep(self) -> None:
+        """Call it often: it asks the database only when it is time. `check` may raise to end the work."""
+        if time.monotonic() - self._renewed < self._seconds / 3:
+            return
+        self._check()
+        take(*self._lease, self._seconds)
+        self._renewed = time.monotonic()
