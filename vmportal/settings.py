@@ -221,6 +221,9 @@ CHANNEL_LAYERS = {
                 {
                     "address": read.channels_redis(REDIS_URL),
                     "socket_connect_timeout": REDIS_TIMEOUT_SECONDS,
+                    # Longer than the 5 s for which channels-redis lets Redis wait for a message: redis-py's default
+                    # of 5 s makes every quiet 5 s look like a failure.
+                    "socket_timeout": 10.0,
                 }
             ],
             "prefix": f"vmportal-{INSTALLATION_ID}",
