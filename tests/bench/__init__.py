@@ -1,0 +1,1 @@
+"""Benchmarks: `./portal bench`. Every figure stands beside a floor measured in the same run."""

@@ -1,0 +1,70 @@
+"""A whole installation with real guests, and a real browser."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from tests.stack import PASSWORD, Stack, running_stack
+
+CHROMIUM = "/usr/bin/chromium"
+#: Without these Debian's Chromium talks to hosts of its vendor, and as root it needs no sandbox.
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The product, running."""
+    root: Path = tmp_path_factory.mktemp("e2e")
+    with running_stack(root) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, headless."""
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="session")
+def signed_in(stack: Stack, browser: Browser) -> Iterator[BrowserContext]:
+    """The administrator's session: signed in with the one-time password, which is replaced as asked."""
+    expect.set_options(timeout=15_000)
+    context = browser.new_context(base_url=stack.url, locale="en-GB", viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    page.goto("/")
+    page.fill("input[name=login]", "admin")
+    page.fill("input[name=password]", stack.admin_password)
+    page.locator("main form button[type=submit]").first.click()
+    page.fill("input[name=oldpassword]", stack.admin_password)
+    page.fill("input[name=password1]", PASSWORD)
+    page.fill("input[name=password2]", PASSWORD)
+    page.locator("main form button[type=submit]").first.click()
+    page.wait_for_load_state()
+    page.close()
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(signed_in: BrowserContext) -> Iterator[Page]:
+    """A page whose console errors and failed requests fail the test."""
+    opened = signed_in.new_page()
+    problems: list[str] = []
+    opened.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    yield opened
+    opened.close()
+    assert problems == []
