@@ -29,5 +29,5 @@ USER vmportal
 VOLUME /var/lib/vmportal
 EXPOSE 8000
 CMD ["uvicorn", "vmportal.asgi:application", "--host", "0.0.0.0", "--port", "8000", "--loop", "uvloop", \
-     "--http", "httptools", "--ws", "websockets", "--lifespan", "off", "--no-server-header", "--no-access-log", \
+     "--http", "httptools", "--ws", "websockets-sansio", "--lifespan", "off", "--no-server-header", "--no-access-log", \
      "--ws-max-size", "65536", "--proxy-headers"]

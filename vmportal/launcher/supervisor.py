@@ -7,6 +7,7 @@ import subprocess
 import time
 import xmlrpc.client
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def programs(
         str(binaries / "uvicorn"),
         "vmportal.asgi:application",
         *("--host", listening.listen, "--port", str(listening.port)),
-        *("--loop", "uvloop", "--http", "httptools", "--ws", "websockets", "--lifespan", "off"),
+        *("--loop", "uvloop", "--http", "httptools", "--ws", "websockets-sansio", "--lifespan", "off"),
         *("--no-server-header", "--no-access-log", "--ws-max-size", "65536", "--timeout-graceful-shutdown", "5"),
         *(("--ssl-certfile", listening.tls_cert, "--ssl-keyfile", listening.tls_key) if listening.tls_cert else ()),
         # Only a proxy may say from where a request comes: the throttle of the sign-in counts by it.
@@ -248,6 +249,10 @@ class Supervisor:
 
     def stop(self) -> None:
         """Stop every process and the supervisor itself, and any process that an earlier one left behind."""
+        for name in [each["name"] for each in self.processes() if each["name"] != "redis"]:
+            # At once: `shutdown` alone would wait for one after the other.
+            with suppress(OSError, http.client.HTTPException, xmlrpc.client.Error):
+                self.call("stopProcess", name, False)
         try:
             self.call("shutdown")
         except (OSError, http.client.HTTPException, xmlrpc.client.Error):
