@@ -6,7 +6,8 @@ which is absent raises `Gone`. Sizes carry their unit in the name. All names of 
 networks and filters are prefixed with the installation, so that several installations share a host.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -282,7 +283,7 @@ class Hypervisor(Protocol):
     def alive(self) -> bool:
         """Whether the connection still answers (keepalive included); never blocks long."""
 
-    def events(self, handler: Callable[[HostEvent], None]) -> Iterator[None]:
-        """A context manager's body (see `contextlib.contextmanager`): events go to `handler` while it is open."""
+    def events(self, handler: Callable[[HostEvent], None]) -> AbstractContextManager[None]:
+        """Events go to `handler` while the context is open. It is called in libvirt's thread and must be quick."""
 
     def close(self) -> None: ...

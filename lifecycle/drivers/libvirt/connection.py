@@ -1,0 +1,43 @@
+"""The facade: all verbs of one host over one connection.
+
+Through `test+unix://` (libvirt's test driver behind a libvirtd, state shared while a connection is open) these work
+as on a real host: pools, volumes, networks, bindings, define, undefine, look, list, start, destroy, reset, save,
+discard, resume, lifecycle events. These degrade: an uploaded image or seed has a size and no content, a read gives
+b"", there are no leases and no packet filters, and a guest told to shut down is off at once.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from lifecycle.drivers.base import HostEvent
+from lifecycle.drivers.libvirt.domains import DomainVerbs
+from lifecycle.drivers.libvirt.gate import CALLS_MAX, Gate
+from lifecycle.drivers.libvirt.host import HostVerbs
+from lifecycle.drivers.libvirt.images import ImageVerbs
+from lifecycle.drivers.libvirt.network import NetworkVerbs
+from lifecycle.drivers.libvirt.opening import KeepAlive, open_connection
+
+
+class LibvirtHypervisor(HostVerbs, NetworkVerbs, ImageVerbs, DomainVerbs):
+    """A `lifecycle.drivers.base.Hypervisor` through libvirt."""
+
+    def events(self, handler: Callable[[HostEvent], None]) -> AbstractContextManager[None]:
+        """Events go to `handler`, called in libvirt's thread, while the context is open."""
+        return self.watch.to(handler)
+
+
+def connect(
+    uri: str,
+    installation: str,
+    *,
+    calls_max: int = CALLS_MAX,
+    keepalive: KeepAlive | None = None,
+    gate: Gate | None = None,
+) -> LibvirtHypervisor:
+    """A connection of the caller's own, with its own limit of calls unless a `gate` is shared.
+
+    Raises:
+        HypervisorError: the host does not answer (`Transient`) or does not let us in (`Refused`).
+    """
+    connection = open_connection(uri, keepalive or KeepAlive())
+    return LibvirtHypervisor(connection, installation, gate or Gate(calls_max))
