@@ -3,9 +3,8 @@
 from typing import Any
 
 from django.utils.functional import Promise
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
 
 Label = str | Promise
 
@@ -57,8 +56,8 @@ ACTION_ICONS = {
     "start": "play",
     "stop": "square",
     "reset": "rotate-ccw",
-    "suspend": "moon",
-    "resume": "circle-play",
+    "suspend": "pause",
+    "resume": "play",
     "delete": "trash-2",
 }
 
@@ -90,6 +89,8 @@ STEPS: dict[str, Label] = {
     "restore_memory": _("Restore the memory"),
     "discard_memory": _("Drop the saved memory"),
     "look_at_domain": _("Look at the machine"),
+    "await_turn": _("Wait before the next restart"),
+    "restore_definition": _("Define the machine again"),
     "remove_domain": _("Remove the machine"),
     "remove_disk": _("Remove the disk"),
     "remove_seed": _("Remove settings and logs"),

@@ -32,22 +32,25 @@ def state_badge(state: str, extra: str = "") -> SafeString:
         extra,
         state,
         labels.label(labels.MEANINGS, state),
-        labels.label(labels.STATES, state),
+        _on_badge(state),
     )
 
 
 @register.simple_tag
 def state_mark(state: str) -> SafeString:
     """A badge that tells of the past: it never changes."""
-    return format_html(
-        '<span class="state state--small state--{}">{}</span>', state.lower(), labels.label(labels.STATES, state)
-    )
+    return format_html('<span class="state state--small state--{}">{}</span>', state.lower(), _on_badge(state))
 
 
 @register.simple_tag
 def state_names() -> dict[str, str]:
-    """State -> name, for the live script."""
-    return {state: str(name) for state, name in labels.STATES.items()}
+    """State -> what its badge says, for the live script."""
+    return {state: _on_badge(state) for state in labels.STATES}
+
+
+def _on_badge(state: str) -> str:
+    """Capitals: in English, the very names that the API and the documentation use."""
+    return labels.label(labels.STATES, state).upper()
 
 
 @register.filter

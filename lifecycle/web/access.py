@@ -45,7 +45,7 @@ class Place:
         """Raise PermissionDenied (the 403 page) without `right`."""
         if not may(self.role, right):
             raise PermissionDenied(
-                _("Your role in this project does not allow this. Ask one of its owners to do it, or to change your role.")
+                _("Your role in this project does not allow this. Ask an owner to do it, or to change your role.")
             )
 
 

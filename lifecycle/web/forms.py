@@ -2,7 +2,7 @@
 
 import zoneinfo
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from django import forms
 from django.conf import settings
@@ -18,8 +18,11 @@ from lifecycle.web.refusals import text_of
 T = TypeVar("T")
 CUSTOM = "custom"
 
+#: `/vms/new/` is the form: a VM of that name would have no page.
+TAKEN_BY_ADDRESSES = frozenset({"new"})
 
-def checked(check: Callable[[T], T], value: T) -> T:
+
+def checked(check: Callable[[T], T], value: Any) -> T:
     """`value` through one of the domain's checks; its refusal becomes the field's error."""
     try:
         return check(value)
@@ -49,7 +52,13 @@ class VMForm(PortalForm):
     name = forms.CharField(
         label=_("Name"),
         widget=forms.TextInput(
-            {"autofocus": True, "autocomplete": "off", "spellcheck": "false", "autocapitalize": "none", "placeholder": "web-1"}
+            {
+                "autofocus": True,
+                "autocomplete": "off",
+                "spellcheck": "false",
+                "autocapitalize": "none",
+                "placeholder": "web-1",
+            }
         ),
         help_text=_("Small letters, digits and hyphens. It becomes the host name and cannot be changed later."),
         error_messages={"required": _("Give the VM a name.")},
@@ -57,7 +66,9 @@ class VMForm(PortalForm):
     ssh_keys = forms.CharField(
         label=_("SSH public keys"),
         required=False,
-        widget=forms.Textarea({"rows": 3, "class": "code", "spellcheck": "false", "placeholder": "ssh-ed25519 AAAA… you@laptop"}),
+        widget=forms.Textarea(
+            {"rows": 3, "class": "code", "spellcheck": "false", "placeholder": "ssh-ed25519 AAAA… you@laptop"}
+        ),
         help_text=_("One a line. Without a key nobody can sign in to the guest by SSH."),
     )
     machine_type = forms.CharField(label=_("Machine type"), required=False)
@@ -89,7 +100,9 @@ class VMForm(PortalForm):
         help_text=_("Starts again by itself after a crash or a failure of its host, never after you stop it."),
     )
     deletion_protection = forms.BooleanField(
-        label=_("Deletion protection"), required=False, help_text=_("Refuses to delete the VM until it is switched off.")
+        label=_("Deletion protection"),
+        required=False,
+        help_text=_("Refuses to delete the VM until it is switched off."),
     )
     stop_grace_seconds = forms.IntegerField(
         label=_("Grace period at stop (seconds)"),
@@ -110,7 +123,10 @@ class VMForm(PortalForm):
         self.fields["memory_mib"].initial = choices.machine_type.memory_mib if choices.machine_type else 512
 
     def clean_name(self) -> str:
-        return checked(guests.check_name, self.cleaned_data["name"])
+        name = checked(guests.check_name, self.cleaned_data["name"])
+        if name in TAKEN_BY_ADDRESSES:
+            raise forms.ValidationError(_("This name is taken by the portal's own addresses. Choose another."))
+        return name
 
     def clean_ssh_keys(self) -> str:
         return checked(guests.check_ssh_keys, self.cleaned_data["ssh_keys"])
@@ -192,11 +208,15 @@ class ProjectForm(PortalForm):
 
     slug = forms.CharField(
         label=_("Name"),
-        widget=forms.TextInput({"autofocus": True, "autocomplete": "off", "spellcheck": "false", "autocapitalize": "none"}),
+        widget=forms.TextInput(
+            {"autofocus": True, "autocomplete": "off", "spellcheck": "false", "autocapitalize": "none"}
+        ),
         help_text=_("Small letters, digits and hyphens. It stands in addresses and cannot be changed later."),
         error_messages={"required": _("Give the project a name.")},
     )
-    title = forms.CharField(label=_("Title"), required=False, max_length=100, help_text=_("For people: what the project is for."))
+    title = forms.CharField(
+        label=_("Title"), required=False, max_length=100, help_text=_("For people: what the project is for.")
+    )
 
 
 class InvitationForm(PortalForm):
@@ -231,8 +251,10 @@ class PreferencesForm(PortalForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        field = self.fields["language"]
-        assert isinstance(field, forms.ChoiceField)
         # Each language in its own words.
         own = {"en": "English", "fr": "Français"}
-        field.choices = [("", _("As the browser says")), *((code, own.get(code, name)) for code, name in settings.LANGUAGES)]
+        field = cast(forms.ChoiceField, self.fields["language"])
+        field.choices = [
+            ("", _("As the browser says")),
+            *((code, own.get(code, name)) for code, name in settings.LANGUAGES),
+        ]

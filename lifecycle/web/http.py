@@ -30,7 +30,9 @@ class SeeOther(HttpResponseRedirect):
     status_code = 303
 
 
-def signed_in(view: Callable[Concatenate[Request, P], HttpResponse]) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
+def signed_in(
+    view: Callable[Concatenate[Request, P], HttpResponse],
+) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
     """Let only signed-in people through; others are led to the sign-in page and back.
 
     An htmx request is told to navigate there: a sign-in form inside a table row helps nobody.
@@ -69,6 +71,17 @@ def next_or(request: HttpRequest, fallback: str) -> str:
     """Where the form wants to go (`next`), when that is on this site."""
     wanted = request.POST.get("next", "")
     return wanted if safe_path(request, wanted) else resolve_url(fallback)
+
+
+def text_param(request: HttpRequest, name: str, most: int = 100) -> str:
+    """A word of the query, cut to `most` characters; a NUL, which PostgreSQL refuses, is taken out."""
+    return request.GET.get(name, "").replace("\0", "").strip()[:most]
+
+
+def page_param(request: HttpRequest, name: str) -> int:
+    """A page's number of the query; 1 for anything that is none."""
+    text = request.GET.get(name, "")
+    return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 6 else 1
 
 
 def absolute(path: str) -> str:

@@ -26,7 +26,7 @@ class UserPreferencesMiddleware:
         language = user.language if user.is_authenticated else ""
         if language in dict(settings.LANGUAGES):
             translation.activate(language)
-            request.LANGUAGE_CODE = translation.get_language()  # type: ignore[attr-defined]
+            request.LANGUAGE_CODE = translation.get_language()
         chosen = user.time_zone if user.is_authenticated else ""
         with timezone.override(_zone(chosen or unquote(request.COOKIES.get(TIME_ZONE_COOKIE, "")))):
             return self.get_response(request)

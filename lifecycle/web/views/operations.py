@@ -8,7 +8,7 @@ from django.views.decorators.http import require_GET
 
 from lifecycle.models import Operation
 from lifecycle.web.access import operation_in, place_of
-from lifecycle.web.http import Request, signed_in
+from lifecycle.web.http import Request, page_param, signed_in, text_param
 
 PAGE_SIZE = 30
 
@@ -18,8 +18,8 @@ PAGE_SIZE = 30
 def index(request: Request, slug: str) -> HttpResponse:
     """The newest first; `vm` narrows to a name. One query, however many there are."""
     place = place_of(request.user, slug)
-    name = request.GET.get("vm", "").strip()[:63]
-    page = _page_of(request.GET.get("page", ""))
+    name = text_param(request, "vm", 63)
+    page = page_param(request, "page")
     found = Operation.objects.filter(project=place.project).select_related("user")
     if name:
         found = found.filter(target_name=name)
@@ -41,7 +41,3 @@ def show(request: Request, slug: str, operation_id: UUID) -> HttpResponse:
     place = place_of(request.user, slug)
     context = {"place": place, "operation": operation_in(place, operation_id)}
     return render(request, "operations/_operation.html" if request.htmx else "operations/show.html", context)
-
-
-def _page_of(text: str) -> int:
-    return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 6 else 1

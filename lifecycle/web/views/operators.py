@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from lifecycle.models import VM, Host, Operation
+from lifecycle.realtime import push
 from lifecycle.web.http import Request, signed_in
 
 #: A due operation that nobody took for so long means that no worker is at work.
@@ -24,12 +25,14 @@ def index(request: Request) -> HttpResponse:
     """Only for staff: others read that it is not for them."""
     if not request.user.is_staff:
         raise PermissionDenied(_("This page is for the operators of the installation."))
-    hosts = list(Host.objects.select_related("zone").annotate(vm_count=Count("vms", filter=Q(vms__deleted_at__isnull=True))))
+    hosts = list(
+        Host.objects.select_related("zone").annotate(vm_count=Count("vms", filter=Q(vms__deleted_at__isnull=True)))
+    )
     context = {
         "hosts": [(host, capacity_of(host)) for host in hosts],
         "queue": queue(),
         "vm_count": VM.objects.live().count(),
-        "now": timezone.now(),
+        "push_available": push.available(),
     }
     template = "operators/_panel.html" if request.htmx else "operators/index.html"
     return render(request, template, context)

@@ -47,9 +47,7 @@ def new(request: Request) -> HttpResponse:
     status = 200
     if request.method == "POST" and form.is_valid():
         try:
-            project = projects.create_project(
-                form.cleaned_data["slug"], form.cleaned_data["title"], owner=request.user
-            )
+            project = projects.create_project(form.cleaned_data["slug"], form.cleaned_data["title"], owner=request.user)
         except DomainError as error:
             form.refuse(error)
             status = error.http_status

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET
 from lifecycle.domain.states import State
 from lifecycle.models import VM, Operation
 from lifecycle.web.access import Place, place_of
-from lifecycle.web.http import Request, signed_in
+from lifecycle.web.http import Request, page_param, signed_in, text_param
 
 PAGE_SIZE = 50
 
@@ -21,15 +21,14 @@ PAGE_SIZE = 50
 def index(request: Request, slug: str) -> HttpResponse:
     """The page; for htmx (search, a filter, a change in the list) the list alone."""
     place = place_of(request.user, slug)
-    context = list_context(place, request.GET.get("q", ""), request.GET.get("state", ""), request.GET.get("page", ""))
+    context = list_context(place, text_param(request, "q"), text_param(request, "state"), page_param(request, "page"))
     partial = request.htmx and request.htmx.target == "vms"
     return render(request, "vms/_list.html" if partial else "vms/index.html", {"place": place, **context})
 
 
-def list_context(place: Place, query: str, state: str, page: str) -> dict[str, Any]:
+def list_context(place: Place, query: str, state: str, page: int) -> dict[str, Any]:
     """Rows, counts by state and the page: four queries whatever the number of VMs."""
     state = state if state in set(State) else ""
-    query = query.strip()[:100]
     everything = VM.objects.live().visible_to(place.user).filter(project=place.project)
     matching = everything
     if query:
@@ -56,6 +55,4 @@ def with_operations(place: Place, vms: list[VM]) -> list[dict[str, Any]]:
     """Each VM with its open operation and the actions possible now: one query."""
     found = Operation.objects.filter(vm__in=[vm.pk for vm in vms]).exclude(status=Operation.Status.DONE)
     running = {operation.vm_id: operation for operation in found}
-    return [
-        {"vm": vm, "operation": running.get(vm.pk), "actions": place.actions(vm, running.get(vm.pk))} for vm in vms
-    ]
+    return [{"vm": vm, "operation": running.get(vm.pk), "actions": place.actions(vm, running.get(vm.pk))} for vm in vms]

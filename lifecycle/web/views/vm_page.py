@@ -9,7 +9,7 @@ from django.views.decorators.http import require_GET
 
 from lifecycle.models import VM, Operation, SerialLog, Transition
 from lifecycle.web.access import Place, buried_vm_in, place_of, vm_in
-from lifecycle.web.http import Request, signed_in
+from lifecycle.web.http import Request, page_param, signed_in
 from lifecycle.web.refusals import Refusal
 from lifecycle.web.views.vm_list import with_operations
 
@@ -40,7 +40,7 @@ def vm_page(request: Request, place: Place, vm: VM, refusal: Refusal | None = No
 @require_GET
 @signed_in
 def fragment(request: Request, slug: str, name: str) -> HttpResponse:
-    """A part of the page: `part` is row, panel or serial. A VM that is gone has an empty row and a panel that says so."""
+    """A part of the page: `part` is row, panel or serial. Of a VM that is gone, the panel says so."""
     place = place_of(request.user, slug)
     part = request.GET.get("part", "panel")
     try:
@@ -59,14 +59,10 @@ def fragment(request: Request, slug: str, name: str) -> HttpResponse:
 
 def vm_context(request: Request, place: Place, vm: VM) -> dict[str, Any]:
     """All but the serial output: four queries."""
-    recent = list(
-        Operation.objects.filter(vm=vm).select_related("user").prefetch_related("steps")[:RECENT_OPERATIONS]
-    )
+    recent = list(Operation.objects.filter(vm=vm).select_related("user").prefetch_related("steps")[:RECENT_OPERATIONS])
     running = next((operation for operation in recent if not operation.is_done), None)
-    page = _page_number(request.GET.get("timeline", ""))
-    moments = list(
-        Transition.objects.filter(vm=vm).select_related("user")[(page - 1) * MOMENTS : page * MOMENTS + 1]
-    )
+    page = page_param(request, "timeline")
+    moments = list(Transition.objects.filter(vm=vm).select_related("user")[(page - 1) * MOMENTS : page * MOMENTS + 1])
     return {
         "place": place,
         "vm": vm,
@@ -100,7 +96,3 @@ def _serial(request: Request, place: Place, vm: VM) -> HttpResponse:
     if request.GET.get("seen") == str(log.read_bytes if log else 0):
         return HttpResponse(status=204)
     return render(request, "vms/_serial.html", {"place": place, "vm": vm, **context})
-
-
-def _page_number(text: str) -> int:
-    return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 6 else 1

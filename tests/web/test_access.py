@@ -1,0 +1,136 @@
+"""Every address, for everybody: owner, operator, viewer, stranger, nobody."""
+
+from typing import NamedTuple
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern
+
+from lifecycle.models import VM, Membership, Operation, Project, User
+from lifecycle.services import projects
+from lifecycle.web import urls
+from tests.web.conftest import Browser
+
+WHO = ("owner", "operator", "viewer", "stranger", "nobody")
+IN = 302  # redirected to the sign-in page
+
+
+class Row(NamedTuple):
+    """Method, name of the address, and the status for each of WHO."""
+
+    method: str
+    name: str
+    statuses: tuple[int, int, int, int, int]
+
+
+ROWS = [
+    Row("GET", "home", (302, 302, 302, 302, IN)),
+    Row("GET", "projects", (200, 200, 200, 200, IN)),
+    Row("GET", "project-new", (200, 200, 200, 200, IN)),
+    Row("GET", "vms", (200, 200, 200, 404, IN)),
+    Row("GET", "vm-new", (200, 200, 403, 404, IN)),
+    Row("POST", "vm-new", (400, 400, 403, 404, IN)),
+    Row("GET", "vm", (200, 200, 200, 404, IN)),
+    Row("GET", "vm-fragment", (200, 200, 200, 404, IN)),
+    Row("POST", "vm-protection", (303, 303, 403, 404, IN)),
+    Row("GET", "vm-protection", (405, 405, 405, 405, 405)),
+    Row("GET", "vm-confirm", (200, 200, 403, 404, IN)),
+    Row("POST", "vm-act", (303, 303, 403, 404, IN)),
+    Row("GET", "vm-act", (405, 405, 405, 405, 405)),
+    Row("GET", "operations", (200, 200, 200, 404, IN)),
+    Row("GET", "operation", (200, 200, 200, 404, IN)),
+    Row("GET", "members", (200, 200, 200, 404, IN)),
+    Row("POST", "invite", (400, 400, 400, 404, IN)),
+    Row("GET", "invite", (405, 405, 405, 405, 405)),
+    Row("POST", "member-role", (303, 403, 403, 404, IN)),
+    Row("GET", "member-confirm", (200, 403, 200, 404, IN)),
+    Row("POST", "member-remove", (303, 403, 303, 404, IN)),
+    Row("POST", "invitation-revoke", (303, 403, 403, 404, IN)),
+    Row("GET", "snapshot", (200, 200, 200, 404, IN)),
+    Row("GET", "invitation", (200, 200, 200, 200, 200)),
+    Row("GET", "preferences", (200, 200, 200, 200, IN)),
+    Row("GET", "operators", (403, 403, 403, 403, IN)),
+    Row("GET", "language", (405, 405, 405, 405, 405)),
+    Row("POST", "language", (303, 303, 303, 303, 303)),
+    Row("POST", "theme", (303, 303, 303, 303, 303)),
+]
+
+
+@pytest.fixture
+def addresses(project: Project, vm: VM, owner: User, viewer: User) -> dict[str, str]:
+    """A real address for each name; the member concerned is the viewer."""
+    base = f"/projects/{project.slug}"
+    member = Membership.objects.get(project=project, user=viewer)
+    invitation, token = projects.invite(project, "new@example.org", "viewer", user=owner)
+    operation = Operation.objects.get(vm=vm)
+    return {
+        "home": "/",
+        "projects": "/projects/",
+        "project-new": "/projects/new/",
+        "vms": f"{base}/vms/",
+        "vm-new": f"{base}/vms/new/",
+        "vm": f"{base}/vms/web-1/",
+        "vm-fragment": f"{base}/vms/web-1/fragment/",
+        "vm-protection": f"{base}/vms/web-1/protection/",
+        "vm-confirm": f"{base}/vms/web-1/confirm/stop/",
+        "vm-act": f"{base}/vms/web-1/suspend/",
+        "operations": f"{base}/operations/",
+        "operation": f"{base}/operations/{operation.pk}/",
+        "members": f"{base}/members/",
+        "invite": f"{base}/members/invite/",
+        "member-role": f"{base}/members/{member.pk}/role/",
+        "member-confirm": f"{base}/members/{member.pk}/confirm/",
+        "member-remove": f"{base}/members/{member.pk}/remove/",
+        "invitation-revoke": f"{base}/members/invitations/{invitation.pk}/revoke/",
+        "snapshot": f"{base}/snapshot.json",
+        "invitation": f"/invitations/{token}/",
+        "preferences": "/account/preferences/",
+        "operators": "/operators/",
+        "language": "/account/language/",
+        "theme": "/account/theme/",
+    }
+
+
+@pytest.mark.parametrize("who", range(len(WHO)), ids=WHO)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.method}-{row.name}")
+def test_everybody_gets_what_their_role_allows(
+    row: Row, who: int, addresses: dict[str, str], browser: Browser, request: pytest.FixtureRequest
+) -> None:
+    user = None if WHO[who] == "nobody" else request.getfixturevalue(WHO[who])
+    client: Client = browser(user)
+    data = {"role": "viewer"} if row.name == "member-role" else {}
+    response = client.generic(row.method, addresses[row.name]) if not data else client.post(addresses[row.name], data)
+    assert response.status_code == row.statuses[who]
+    if response.status_code == IN and WHO[who] == "nobody":
+        assert response["Location"].startswith("/accounts/login/?next=")
+
+
+def test_no_address_is_forgotten_above() -> None:
+    named = {p.name for p in urls.urlpatterns if isinstance(p, URLPattern)}
+    assert named == {row.name for row in ROWS}
+
+
+def test_what_a_stranger_asks_for_looks_like_what_does_not_exist(browser: Browser, stranger: User, vm: VM) -> None:
+    client = browser(stranger)
+    there = client.get("/projects/lab/vms/web-1/")
+    nowhere = client.get("/projects/nowhere/vms/web-1/")
+    assert there.status_code == nowhere.status_code == 404
+    assert "web-1" not in there.content.decode().replace("/projects/lab/vms/web-1/", "")
+
+
+def test_an_htmx_request_without_a_session_is_told_to_navigate(browser: Browser, vm: VM) -> None:
+    headers = {"HX-Request": "true", "HX-Current-URL": "http://testserver/projects/lab/vms/"}
+    response = browser(None).get("/projects/lab/vms/web-1/fragment/", headers=headers)
+    assert response.status_code == 401
+    assert response["HX-Redirect"] == "/accounts/login/?next=/projects/lab/vms/"
+
+
+def test_an_operation_of_another_project_is_not_found_in_mine(browser: Browser, vm: VM, stranger: User) -> None:
+    operation = Operation.objects.get(vm=vm)
+    assert browser(stranger).get(f"/projects/elsewhere/operations/{operation.pk}/").status_code == 404
+
+
+def test_the_operators_page_is_for_staff(browser: Browser, superuser: User, vm: VM) -> None:
+    response = browser(superuser).get("/operators/")
+    assert response.status_code == 200
+    assert "host-1" in response.content.decode()
