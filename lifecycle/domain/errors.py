@@ -10,6 +10,8 @@ Texts are English source strings with named placeholders; the web layer translat
 
 from typing import Any, ClassVar
 
+from lifecycle.domain.text import mark
+
 
 class DomainError(Exception):
     """A refused request. `message % params` is for the user; `detail` is for operators."""
@@ -147,7 +149,7 @@ class HypervisorError(Exception):
 
     code: ClassVar[str] = "HYPERVISOR_ERROR"
     retry: ClassVar[bool] = False
-    user_text: ClassVar[str] = "The host reported an error."
+    user_text: ClassVar[str] = mark("The host reported an error.")
 
 
 class Transient(HypervisorError):
@@ -155,7 +157,7 @@ class Transient(HypervisorError):
 
     code = "HOST_UNAVAILABLE"
     retry = True
-    user_text = "The host does not answer at the moment."
+    user_text = mark("The host does not answer at the moment.")
 
 
 class Busy(HypervisorError):
@@ -163,32 +165,32 @@ class Busy(HypervisorError):
 
     code = "HOST_BUSY"
     retry = True
-    user_text = "The host is busy."
+    user_text = mark("The host is busy.")
 
 
 class Gone(HypervisorError):
     """The thing is not there (any more). For an undo this is success."""
 
     code = "NOT_ON_HOST"
-    user_text = "The VM is not on its host any more."
+    user_text = mark("The VM is not on its host any more.")
 
 
 class Refused(HypervisorError):
     """The hypervisor will not do this: wrong configuration, no disk space, unsupported."""
 
     code = "HOST_REFUSED"
-    user_text = "The host refused the request."
+    user_text = mark("The host refused the request.")
 
 
 class OutOfSpace(Refused):
     """The storage pool is full."""
 
     code = "HOST_DISK_FULL"
-    user_text = "The host's storage is full."
+    user_text = mark("The host's storage is full.")
 
 
 class Broken(HypervisorError):
     """An internal error of the hypervisor, or an answer that makes no sense."""
 
     code = "HOST_INTERNAL_ERROR"
-    user_text = "The host had an internal error."
+    user_text = mark("The host had an internal error.")

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from lifecycle.domain.text import mark
+
 
 @dataclass(frozen=True, slots=True)
 class Need:
@@ -39,9 +41,9 @@ class Choice:
 def why_not(room: Room, need: Need, *, pinned: bool = False) -> str:
     """Why `need` does not fit in `room`; empty when it fits. A pinned VM may use an unschedulable host."""
     if not room.healthy:
-        return "the host does not answer"
+        return mark("the host does not answer")
     if not room.schedulable and not pinned:
-        return "the host takes no new VMs"
+        return mark("the host takes no new VMs")
     if room.architecture != need.architecture:
         return f"the host is {room.architecture}, the image needs {need.architecture}"
     short = []

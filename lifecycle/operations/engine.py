@@ -19,6 +19,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from lifecycle.domain.errors import DeadlineExceeded, DomainError, Gone, HypervisorError, StepFailed
+from lifecycle.domain.text import mark
 from lifecycle.models import Operation, OperationStep
 from lifecycle.operations import registry
 from lifecycle.operations.context import Context
@@ -216,7 +217,7 @@ def _backoff(failures: int, bounds: tuple[float, float]) -> float:
 def _for_people(error: Exception) -> str:
     if isinstance(error, HypervisorError):
         return error.user_text
-    return error.text if isinstance(error, DomainError) else "An internal error occurred."
+    return error.text if isinstance(error, DomainError) else mark("An internal error occurred.")
 
 
 def _as_domain_error(step: Step, error: Exception) -> DomainError:

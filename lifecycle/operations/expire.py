@@ -3,6 +3,7 @@
 from django.utils import timezone
 
 from lifecycle.domain.states import Power, State
+from lifecycle.domain.text import mark
 from lifecycle.domain.transitions import Action
 from lifecycle.operations import steps
 from lifecycle.operations.context import Context
@@ -24,7 +25,7 @@ def _complete(context: Context) -> None:
     context.move(
         State.STOPPING,
         State.TERMINATED,
-        reason="It was suspended for 60 days; its memory was discarded.",
+        reason=mark("It was suspended for 60 days; its memory was discarded."),
         power=Power.OFF,
         power_seen_at=timezone.now(),
     )

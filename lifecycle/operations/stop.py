@@ -6,6 +6,7 @@ A stop that preempted a resume keeps the memory: the VM goes back to SUSPENDED.
 from django.utils import timezone
 
 from lifecycle.domain.states import Power, State
+from lifecycle.domain.text import mark
 from lifecycle.domain.transitions import Action
 from lifecycle.operations import steps
 from lifecycle.operations.context import Context
@@ -58,7 +59,7 @@ STEPS = (
 def _complete(context: Context) -> None:
     power = Power(context.recall("power", Power.UNKNOWN))
     kept = _keeps_memory(context) and power is Power.SAVED
-    reason = "Forced off after the grace period." if context.recall("forced") else ""
+    reason = mark("Forced off after the grace period.") if context.recall("forced") else ""
     context.move(
         State.STOPPING,
         State.SUSPENDED if kept else State.TERMINATED,

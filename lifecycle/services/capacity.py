@@ -4,9 +4,10 @@ from django.db.models import F
 
 from lifecycle.domain.errors import ResourcePoolExhausted
 from lifecycle.domain.placement import Choice, Need, Room, choose
+from lifecycle.domain.text import mark
 from lifecycle.models import VM, Host, Reservation
 
-NO_ROOM = "No host in zone %(zone)s has room for this VM now."
+NO_ROOM = mark("No host in zone %(zone)s has room for this VM now.")
 
 
 def rooms_of(hosts: list[Host]) -> list[Room]:
@@ -79,5 +80,5 @@ def _book(host: Host, amount: Need) -> None:
 
 
 def _exhausted(vm: VM, choice: Choice) -> ResourcePoolExhausted:
-    reasons = choice.reasons or {vm.zone.name: "the zone has no hosts"}
+    reasons = choice.reasons or {vm.zone.name: mark("the zone has no hosts")}
     return ResourcePoolExhausted(NO_ROOM, zone=vm.zone.name, reasons=reasons)
