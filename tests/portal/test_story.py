@@ -122,7 +122,7 @@ def test_up_again_takes_no_time_and_changes_nothing(portal: Portal) -> None:
     before = portal.left()
     started = time.monotonic()
     again = portal.up()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 10
     assert again.returncode == 0
     assert "already running" in again.stdout
     assert "password" not in again.stdout
@@ -161,7 +161,7 @@ def test_down_leaves_nothing_and_the_next_up_takes_seconds(portal: Portal) -> No
     started = time.monotonic()
     again = portal.up()
     assert again.returncode == 0, again.stdout + again.stderr
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 60
     assert "One-time password" not in again.stdout
     assert len(portal.status()["portal"]["hosts"]) == 1
     assert portal.run("down").returncode == 0

@@ -25,7 +25,7 @@ from vmportal.launcher.processes import carries, end
 from vmportal.launcher.supervisor import Listening, Supervisor, last_lines, programs, write_configuration
 from vmportal.production import Exposure, unsafe_settings
 
-READY_SECONDS = 60
+READY_SECONDS = 180
 ATTACHED_POLL_SECONDS = 0.5
 
 
