@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Timer
@@ -27,6 +27,7 @@ SCRIPTS: Final = Path(__file__).parent / "scripts"
 BUILD_SECONDS: Final = 3600
 _EXIT_MISSING_TOOLS: Final = 3
 _LINES_KEPT: Final = 15
+_SECONDS_TO_END: Final = 15
 _WORK_PREFIX: Final = ".building-"
 
 
@@ -130,9 +131,9 @@ def _run_script(recipe: BuildRecipe, out: Path, scratch: Path, cache: Path, prog
     try:
         lines = _stream(process, progress)
         code = process.wait()
-    finally:
+    finally:  # an interrupted build, or one whose progress could not be told, ends with us
         deadline.cancel()
-        _end_group(process)  # whatever it may have left, an interrupted build included
+        _end_group(process)
     if code:
         raise _failure(recipe, code, lines)
 
@@ -148,11 +149,13 @@ def _stream(process: subprocess.Popen[str], progress: Callable[[str], None]) -> 
 
 
 def _end_group(process: subprocess.Popen[str]) -> None:
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-    process.wait()
+    """End the script and its children: asked first, since mmdebstrap has mounts to undo."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is not None:
+            return
+        os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=_SECONDS_TO_END)
 
 
 def _failure(recipe: BuildRecipe, code: int, lines: list[str]) -> ImagingError:

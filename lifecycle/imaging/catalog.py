@@ -58,7 +58,15 @@ RECIPES: Final[Mapping[str, BuildRecipe]] = MappingProxyType(
                 min_disk_gib=4,
                 min_memory_mib=256,
                 default_user="debian",
-                host_packages=(*_COMMON_PACKAGES, "debian-archive-keyring", "mmdebstrap", "mtools", "syslinux"),
+                host_packages=(
+                    *_COMMON_PACKAGES,
+                    "debian-archive-keyring",
+                    "dosfstools",
+                    "mmdebstrap",
+                    "mtools",
+                    "syslinux",
+                    "uidmap",
+                ),
             ),
         )
     }

@@ -1,0 +1,75 @@
+"""The Debian image as a guest, when one was built (`./portal manage build_image debian-12`)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+from lifecycle.imaging.build import BuiltImage, find_built
+from lifecycle.imaging.catalog import RECIPES
+from tests.imaging.guest import Guest, Seed
+
+pytestmark = [pytest.mark.guest, pytest.mark.slow, pytest.mark.timeout(1200)]
+
+BOOT_SECONDS = 500.0
+# write_files of the user's own: cloud-init would then pass over the startup script's.
+USER_DATA = "#cloud-config\nwrite_files:\n- path: /root/mine\n  content: mine\nruncmd:\n- echo once >> /root/applied\n"
+
+
+def image() -> BuiltImage:
+    """The image of the installation whose tests these are; building one takes minutes."""
+    found = find_built(RECIPES["debian-12"], Path(settings.IMAGE_STORE))
+    if found is None:
+        pytest.skip("no Debian image: run ./portal manage build_image debian-12")
+    return found
+
+
+def _seed(ssh_key: Path, startup_script: str) -> Seed:
+    key = ssh_key.with_suffix(".pub").read_text().strip()
+    return Seed(hostname="deb-1", ssh_keys=key, user_data=USER_DATA, startup_script=startup_script)
+
+
+@pytest.fixture(scope="module")
+def guest(ssh_key: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+    """Booted twice, the second time with another startup script."""
+    directory = tmp_path_factory.mktemp("debian")
+    with Guest(image().path, directory, ssh_key, memory_mib=512, disk_gib=4, user="debian") as guest:
+        guest.start(_seed(ssh_key, "#!/bin/sh\necho first $(id -un)\n"))
+        guest.wait_for_output("VMPORTAL-READY deb-1 ", BOOT_SECONDS)
+        guest.wait_for_output("startup-script: first root\n", BOOT_SECONDS)
+        guest.run("sudo cloud-init status --wait")
+        guest.power_off()
+        guest.start(_seed(ssh_key, "#!/bin/sh\necho second\n"))
+        guest.wait_for_output("VMPORTAL-READY deb-1 ", BOOT_SECONDS)
+        yield guest
+
+
+def test_a_changed_startup_script_runs_instead(guest: Guest) -> None:
+    assert "startup-script: first" not in guest.wait_for_output("startup-script: second\n", BOOT_SECONDS)
+
+
+def test_user_data_is_applied_once(guest: Guest) -> None:
+    assert guest.run("sudo cat /root/mine /root/applied") == "mineonce\n"
+
+
+def test_the_file_system_has_grown_to_the_disk(guest: Guest) -> None:
+    assert int(guest.run("df -k --output=size / | tail -n 1")) > 3.5 * 2**20
+
+
+def test_no_service_has_failed(guest: Guest) -> None:
+    assert guest.run("systemctl --failed --no-legend --plain").strip() == ""
+
+
+def test_the_guest_agent_answers(guest: Guest) -> None:
+    assert guest.agent("guest-get-host-name") == {"host-name": "deb-1"}
+
+
+def test_ssh_takes_keys_and_no_password(guest: Guest) -> None:
+    assert "Permission denied (publickey)." in guest.ssh("true", "-o", "PreferredAuthentications=none").stderr
+
+
+def test_a_new_initial_ram_disk_reaches_the_boot_partition(guest: Guest) -> None:
+    guest.run("sudo update-initramfs -u")
+    guest.run("sudo mount /boot/syslinux && sudo cmp /boot/syslinux/initrd.img /boot/initrd.img-$(uname -r)")
+    guest.run("sudo umount /boot/syslinux")
