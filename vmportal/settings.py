@@ -238,6 +238,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_timeout": 5.0,
     "retry_on_timeout": False,
     "max_retries": 1,
+    "interval_start": 0,  # the second try at once: a request does not sleep two seconds for a dead Redis
     "global_keyprefix": f"vmportal-{INSTALLATION_ID}:",
     "visibility_timeout": 3600,
 }
