@@ -49,7 +49,8 @@ class DomainVerbs(Pools):
     def define(self, spec: DomainSpec) -> None:
         """Define the packet filter and the domain; definitions of the same VM are replaced."""
         log = None if self.is_test else self._path(Pool.SERIAL, spec.serial_volume)
-        places = Places(self._path(Pool.DISKS, spec.disk_volume), self._path(Pool.DISKS, spec.seed_volume), log)
+        disk, seed = self._path(Pool.DISKS, spec.disk_volume), self._path(Pool.DISKS, spec.seed_volume)
+        places = Places(disk, seed, log, self._base_of(spec.disk_volume))
         if not self.is_test:
             self.conn.nwfilterDefineXML(filter_xml(spec))
         self.conn.defineXML(domain_xml(spec, places, test=self.is_test))
@@ -224,9 +225,10 @@ class DomainVerbs(Pools):
         """Let a paused domain go on; one that runs does already. `Refused` when it is off."""
         domain = self._find(uuid)
         state, _reason = domain.state()
-        if state == libvirt.VIR_DOMAIN_RUNNING:
-            return
-        domain.resume()
+        if not _runs(state):
+            raise Refused(f"domain {domain.name()} is off")
+        if state != libvirt.VIR_DOMAIN_RUNNING:
+            domain.resume()
 
     @verb
     def qemu_log_tail(self, uuid: UUID, name: str) -> str:

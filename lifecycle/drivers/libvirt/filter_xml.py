@@ -6,11 +6,13 @@ the guest. Priorities order the rules; the first that matches decides, and what 
     frames with another MAC                             dropped
     ARP in the VM's own name (or a probe from 0.0.0.0)  allowed
     RARP that QEMU sends after a restore                allowed
-    DHCP                                                allowed
+    DHCP requests                                       allowed
     IPv4 with another source address                    dropped
     DNS to the gateway, DHCP renewal at the gateway     allowed
-    everything else to the gateway, to protected
-    addresses, to broadcast and multicast addresses     dropped
+    everything else to the gateway, broadcasts          dropped
+    the project's own network                           allowed
+    loopback, link-local, multicast; protected
+    addresses and networks                              dropped
     all other IPv4, in and out                          allowed
     IPv6 and every other protocol                       dropped
 """
@@ -24,7 +26,11 @@ from lifecycle.drivers.libvirt.names import filter_name, stable_uuid
 from lifecycle.drivers.libvirt.xml import E, Element, to_text
 
 _BROADCAST_MAC: Final = "ff:ff:ff:ff:ff:ff"
-_MULTICAST: Final = IPv4Network("224.0.0.0/4")
+_EVERYBODY: Final = "255.255.255.255"
+_NOBODY: Final = "0.0.0.0"  # noqa: S104  # the source of who has no address yet
+
+#: Loopback (some hosts route it); link-local, where clouds give their machines' credentials; multicast and broadcast.
+_NEVER: Final = (IPv4Network("127.0.0.0/8"), IPv4Network("169.254.0.0/16"), IPv4Network("224.0.0.0/3"))
 
 
 def filter_xml(spec: DomainSpec) -> str:
@@ -42,12 +48,14 @@ def _rule(priority: int, action: str, direction: str, match: Element) -> Element
 
 
 def _rules(spec: DomainSpec) -> Iterator[_Rule]:
+    cidr = spec.network.cidr
     yield "drop", "out", E.mac(match="no", srcmacaddr=spec.mac)
     yield from _address_resolution(spec)
-    yield from _dhcp(spec)
+    yield "accept", "out", E.ip(protocol="udp", dstipaddr=_EVERYBODY, srcportstart="68", dstportstart="67")
     yield "drop", "out", E.ip(match="no", srcipaddr=str(spec.ip))
     yield from _gateway(spec)
-    yield "drop", "out", _to(IPv4Network(f"{spec.network.cidr.broadcast_address}/32"))
+    yield "drop", "out", _to(IPv4Network(cidr.broadcast_address))
+    yield "accept", "out", _to(cidr)
     yield from (("drop", "out", _to(network)) for network in _unreachable(spec))
     yield "accept", "inout", E.ip()
     yield "drop", "inout", E.mac()
@@ -55,15 +63,9 @@ def _rules(spec: DomainSpec) -> Iterator[_Rule]:
 
 def _address_resolution(spec: DomainSpec) -> Iterator[_Rule]:
     yield "accept", "out", E.arp(arpsrcmacaddr=spec.mac, arpsrcipaddr=str(spec.ip))
-    yield "accept", "out", E.arp(arpsrcmacaddr=spec.mac, arpsrcipaddr="0.0.0.0")  # noqa: S104  # a probe's source
+    yield "accept", "out", E.arp(arpsrcmacaddr=spec.mac, arpsrcipaddr=_NOBODY)
     yield "accept", "in", E.arp()
     yield "accept", "out", E.rarp(dstmacaddr=_BROADCAST_MAC, opcode="Request_Reverse", arpsrcmacaddr=spec.mac)
-
-
-def _dhcp(spec: DomainSpec) -> Iterator[_Rule]:
-    for source in ("0.0.0.0", str(spec.ip)):  # noqa: S104  # a client without an address
-        request = {"srcipaddr": source, "dstipaddr": "255.255.255.255", "srcportstart": "68", "dstportstart": "67"}
-        yield "accept", "out", E.ip(protocol="udp", **request)
 
 
 def _gateway(spec: DomainSpec) -> Iterator[_Rule]:
@@ -74,9 +76,8 @@ def _gateway(spec: DomainSpec) -> Iterator[_Rule]:
 
 
 def _unreachable(spec: DomainSpec) -> Iterator[IPv4Network]:
-    """Limited broadcast, multicast and the protected addresses; IPv6 ones need no rule, all of it is dropped."""
-    yield IPv4Network("255.255.255.255/32")
-    yield _MULTICAST
+    """What no guest may reach, and the protected addresses; IPv6 ones need no rule, all of it is dropped."""
+    yield from _NEVER
     for text in dict.fromkeys(spec.protected_addresses):
         network = ip_network(text, strict=False)
         if isinstance(network, IPv4Network):

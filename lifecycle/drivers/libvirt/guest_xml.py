@@ -24,11 +24,16 @@ _BALLOON_PERIOD_S: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where the guest's files are on its host. `serial_log` None: the connection's driver keeps no log."""
+    """Where the guest's files are on its host.
+
+    `base` is the golden image under the disk and its format, None when the disk stands alone (or is not made yet);
+    `serial_log` is None where the connection's driver keeps no log.
+    """
 
     disk: str
     seed: str
     serial_log: str | None
+    base: tuple[str, str] | None = None
 
 
 def domain_xml(spec: DomainSpec, places: Places, *, test: bool = False) -> str:
@@ -106,7 +111,7 @@ def _clock(spec: DomainSpec) -> Element:
 
 def _devices(spec: DomainSpec, places: Places) -> Element:
     return E.devices(
-        _disk(places.disk, "vda", _driver("qcow2", discard="unmap", detect_zeroes="off")),
+        _disk(places.disk, "vda", _driver("qcow2", discard="unmap", detect_zeroes="off"), *_base(places)),
         _disk(places.seed, "vdb", _driver("raw"), E.readonly()),
         E.controller(type="usb", model="none"),
         _interface(spec),
@@ -127,6 +132,15 @@ def _driver(disk_format: str, **attributes: str) -> Element:
 
 def _disk(path: str, target: str, driver: Element, *more: Element) -> Element:
     return E.disk(driver, E.source(file=path), E.target(dev=target, bus="virtio"), *more, type="file", device="disk")
+
+
+def _base(places: Places) -> list[Element]:
+    """The golden image by name, so that libvirt probes nothing, and never to be given to QEMU's user."""
+    if places.base is None:
+        return []
+    path, image_format = places.base
+    source = E.source(E.seclabel(model="dac", relabel="no"), file=path)
+    return [E.backingStore(E.format(type=image_format), source, E.backingStore(), type="file")]
 
 
 def _interface(spec: DomainSpec) -> Element:

@@ -16,7 +16,7 @@ import libvirt
 from lifecycle.domain.errors import Broken, Refused
 from lifecycle.drivers.base import ImageRef, Pool
 from lifecycle.drivers.libvirt.session import verb
-from lifecycle.drivers.libvirt.storage import StorageVerbs, abort, send_all
+from lifecycle.drivers.libvirt.storage import StorageVerbs, abort, refresh, send_all
 from lifecycle.drivers.libvirt.storage_xml import raw_volume_xml
 
 CHUNK_BYTES: Final = 1024 * 1024
@@ -73,7 +73,7 @@ class ImageVerbs(StorageVerbs):
         except BaseException:
             abort(stream)
             raise
-        self._pool(Pool.IMAGES).refresh(0)  # libvirt learns the image's format and virtual size
+        refresh(self._pool(Pool.IMAGES))  # libvirt learns the image's format and virtual size
 
     @verb
     def image_sha256(self, image: ImageRef, keep_going: Callable[[], None]) -> str:

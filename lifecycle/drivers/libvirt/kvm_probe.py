@@ -6,6 +6,7 @@ domain at a reset. A domain that goes away by itself has executed; one that stay
 emulation is the control: if even that one hangs, the probe itself says nothing about KVM.
 """
 
+import re
 import time
 from contextlib import suppress
 from typing import Any, Final
@@ -23,6 +24,7 @@ _CODE: Final = bytes.fromhex("b0fee664f4ebfd")
 BOOT_SECTOR: Final = _CODE.ljust(510, b"\0") + b"\x55\xaa"
 SECONDS: Final = 6.0
 _STEP_SECONDS: Final = 0.1
+_QEMU_SAID: Final = re.compile(r"qemu-system-\S+: (?:error: )?(.{3,200})")
 _FLAGS: Final = libvirt.VIR_DOMAIN_START_AUTODESTROY
 _CPUS: Final = {"kvm": E.cpu(mode="host-model"), "qemu": E.cpu(E.model("qemu64"), mode="custom", match="exact")}
 
@@ -120,4 +122,7 @@ def _is_there(domain: Any) -> bool:
 
 
 def _one_line(error: libvirt.libvirtError) -> str:
-    return " ".join(str(error.get_error_message() or error).split())[:200]
+    """What QEMU said first, without its time and path; else what libvirt said."""
+    text = str(error.get_error_message() or error)
+    said = _QEMU_SAID.search(text)
+    return f"QEMU: {said[1]}" if said else " ".join(text.split())[:200]
