@@ -17,7 +17,7 @@ from lifecycle.domain.transitions import Action, Asker
 from lifecycle.drivers.base import DomainSpec, DomainView, Hypervisor, ImageRef, NetworkSpec
 from lifecycle.models import VM, Host, Network, Operation
 from lifecycle.operations.hosts import connect
-from lifecycle.services import operations
+from lifecycle.services import networks, operations
 from lifecycle.services.operations import LostLease
 from lifecycle.services.transitions import move
 
@@ -153,5 +153,6 @@ class Context:
             network=self.network_spec(),
             mac=vm.mac,
             ip=IPv4Address(vm.address.ip),
-            protected_addresses=tuple(settings.PROTECTED_ADDRESSES),
+            # The range holds every network's gateway, and each of them is an address of the host.
+            protected_addresses=(*settings.PROTECTED_ADDRESSES, str(networks.RANGE)),
         )
