@@ -6,6 +6,7 @@ from lifecycle.domain.errors import ResourcePoolExhausted
 from lifecycle.domain.placement import Choice, Need, Room, choose
 from lifecycle.domain.text import mark
 from lifecycle.models import VM, Host, Reservation
+from lifecycle.services.db import lock_project
 
 NO_ROOM = mark("No host in zone %(zone)s has room for this VM now.")
 
@@ -32,6 +33,7 @@ def reserve(vm: VM) -> Host:
 
     Reserving twice changes nothing. Raises `ResourcePoolExhausted` with the reasons, host by host.
     """
+    lock_project(vm.project_id)
     held = Reservation.objects.filter(vm=vm).first()
     hosts = list(Host.objects.select_for_update().filter(zone=vm.zone).order_by("pk"))
     disk_gib = sum(vm.disks.values_list("size_gib", flat=True))
@@ -55,6 +57,7 @@ def reserve(vm: VM) -> Host:
 
 def release_compute(vm: VM) -> None:
     """Give vCPU and memory back, keep the disk. Needs an open transaction; twice changes nothing."""
+    lock_project(vm.project_id)
     held = Reservation.objects.select_for_update().filter(vm=vm).first()
     if held is None or not (held.vcpus or held.memory_mib):
         return
@@ -64,6 +67,7 @@ def release_compute(vm: VM) -> None:
 
 def release_all(vm: VM) -> None:
     """Give everything back. Needs an open transaction; twice changes nothing."""
+    lock_project(vm.project_id)
     held = Reservation.objects.select_for_update().filter(vm=vm).first()
     if held is None:
         return

@@ -1,11 +1,13 @@
 """A network a project, an address a VM: given once, kept for life."""
 
 import secrets
+from collections.abc import Iterator
 from datetime import timedelta
 from ipaddress import IPv4Network
 from itertools import islice
 
 from django.conf import settings
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from lifecycle.domain.errors import ResourcePoolExhausted
@@ -25,17 +27,28 @@ def network_of(project: Project) -> Network:
     found = Network.objects.filter(project=project).first()
     if found:
         return found
+    name = f"vmp-{settings.INSTALLATION_ID}-{project.pk}"
+    bridge = f"v{settings.INSTALLATION_ID}{project.pk:x}"[:15]
+    for cidr in _free_ranges():
+        try:
+            with transaction.atomic():
+                return Network.objects.create(project=project, name=name, bridge=bridge, cidr=cidr)
+        except IntegrityError:  # another project was faster to take this range
+            if made := Network.objects.filter(project=project).first():
+                return made
+    raise ResourcePoolExhausted("There is no free network range for another project.")
+
+
+def _free_ranges() -> Iterator[str]:
+    """Ranges no project has now, in the installation's order."""
     count = 2 ** (PREFIX - RANGE.prefixlen)
     start = int(settings.INSTALLATION_ID, 16) % count
     taken = set(Network.objects.values_list("cidr", flat=True))
     for step in range(count):
         index = (start + step) % count
-        cidr = IPv4Network((int(RANGE.network_address) + index * 2 ** (32 - PREFIX), PREFIX))
-        if str(cidr) not in taken:
-            name = f"vmp-{settings.INSTALLATION_ID}-{project.pk}"
-            bridge = f"v{settings.INSTALLATION_ID}{project.pk:x}"[:15]
-            return Network.objects.create(project=project, name=name, bridge=bridge, cidr=str(cidr))
-    raise ResourcePoolExhausted("There is no free network range for another project.")
+        cidr = str(IPv4Network((int(RANGE.network_address) + index * 2 ** (32 - PREFIX), PREFIX)))
+        if cidr not in taken:
+            yield cidr
 
 
 def give_address(vm: VM) -> Address:

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from lifecycle.domain.access import Right, Role, may
@@ -29,9 +30,11 @@ def create_project(slug: str, title: str = "", *, owner: User) -> Project:
             field="slug",
             most=_SLUG_MAX,
         )
-    if Project.objects.filter(slug=slug).exists():
-        raise NameTaken("There is already a project called %(name)s.", field="slug", name=slug)
-    project = Project.objects.create(slug=slug, title=title.strip()[:100])
+    try:
+        with transaction.atomic():
+            project = Project.objects.create(slug=slug, title=title.strip()[:100])
+    except IntegrityError:
+        raise NameTaken("There is already a project called %(name)s.", field="slug", name=slug) from None
     Quota.objects.create(project=project)
     Membership.objects.create(project=project, user=owner, role=Role.OWNER)
     network_of(project)
