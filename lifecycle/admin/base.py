@@ -12,11 +12,11 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
 from unfold.admin import ModelAdmin
 
 from lifecycle.domain.errors import DomainError
 from lifecycle.domain.states import State
+from lifecycle.labels import refusal_text
 from lifecycle.models import VM, Project, User
 from lifecycle.services import operators
 
@@ -30,12 +30,6 @@ STATE_LABELS = {
     State.SUSPENDED: "primary",
     State.REPAIRING: "danger",
 }
-
-
-def text_of(error: DomainError) -> str:
-    """The error's text in the reader's language."""
-    template = gettext(error.message)
-    return template % error.params if error.params else template
 
 
 def person(request: HttpRequest) -> User:
@@ -90,7 +84,7 @@ def outcome(request: HttpRequest, rows: Iterable[Any], act: Callable[[Any], str]
         try:
             text = act(row)
         except DomainError as error:
-            messages.error(request, f"{row}: {text_of(error)}")
+            messages.error(request, f"{row}: {refusal_text(error)}")
         else:
             messages.success(request, f"{row}: {text}")
 
@@ -115,7 +109,7 @@ class BaseAdmin(ModelAdmin):
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)  # type: ignore[no-any-return]
         except DomainError as error:
-            messages.error(request, text_of(error))
+            messages.error(request, refusal_text(error))
             return HttpResponseRedirect(request.get_full_path())
 
 

@@ -12,9 +12,10 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
-from lifecycle.admin.base import BaseAdmin, SettingsAdmin, outcome, text_of
+from lifecycle.admin.base import BaseAdmin, SettingsAdmin, outcome
 from lifecycle.domain.errors import DomainError
 from lifecycle.domain.guests import check_shape
+from lifecycle.labels import refusal_text
 from lifecycle.models import Image, MachineType
 from lifecycle.services import operators
 
@@ -39,7 +40,7 @@ class MachineTypeForm(forms.ModelForm[MachineType]):
             try:
                 check_shape(cleaned["vcpus"], cleaned["memory_mib"])
             except DomainError as error:
-                self.add_error(error.field, text_of(error))
+                self.add_error(error.field, refusal_text(error))
         return cleaned
 
 

@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 
 from lifecycle.admin.base import list_url, meter
 from lifecycle.domain.states import State
+from lifecycle.labels import STATES, label
 from lifecycle.models import VM, Host, Operation
 from lifecycle.realtime import push
 
@@ -22,7 +23,8 @@ _HOSTS_SHOWN = 50
 class StateCount:
     """How many VMs are in a state, with the way to them."""
 
-    state: State
+    state: str
+    name: str
     count: int
     url: str
 
@@ -66,7 +68,10 @@ def dashboard(request: HttpRequest) -> dict[str, Any]:
 
 def _states() -> list[StateCount]:
     counted = dict(VM.objects.live().order_by().values_list("state").annotate(Count("pk")))
-    return [StateCount(state, counted.get(state, 0), list_url(VM, state__exact=state.value)) for state in State]
+    return [
+        StateCount(state, label(STATES, state).upper(), counted.get(state, 0), list_url(VM, state__exact=state.value))
+        for state in State
+    ]
 
 
 def _hosts() -> list[HostRow]:

@@ -12,8 +12,9 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action, display
 
-from lifecycle.admin.base import BaseAdmin, SettingsAdmin, link_to, list_url, meter, outcome, text_of
+from lifecycle.admin.base import BaseAdmin, SettingsAdmin, link_to, list_url, meter, outcome
 from lifecycle.domain.errors import DomainError
+from lifecycle.labels import refusal_text, retold
 from lifecycle.models import VM, Host, Zone
 from lifecycle.services import operators
 
@@ -33,7 +34,7 @@ class HostForm(ModelForm[Host]):
             try:
                 operators.check_limits(self.instance)
             except DomainError as error:
-                self.add_error(error.field, text_of(error))
+                self.add_error(error.field, refusal_text(error))
         return cleaned
 
 
@@ -62,7 +63,7 @@ class HostAdmin(BaseAdmin):
         (None, {"fields": ["name", "uri", "zone", "schedulable"]}),
         (
             _("Health"),
-            {"fields": ["shown_health", "health_reason", "last_seen_at", "acceleration", "domain_type_reason"]},
+            {"fields": ["shown_health", "why_unhealthy", "last_seen_at", "acceleration", "why_so"]},
         ),
         (_("Capacity"), {"fields": ["cpus", "memory", "disk", "vms"]}),
         (
@@ -122,7 +123,17 @@ class HostAdmin(BaseAdmin):
     def acceleration(self, host: Host) -> SafeString:
         """KVM or emulation, and why on the mouse and below."""
         name = gettext("KVM") if host.domain_type == "kvm" else gettext("emulation")
-        return format_html('<span title="{}">{}</span>', host.domain_type_reason, name)
+        return format_html('<span title="{}">{}</span>', retold(host.domain_type_reason), name)
+
+    @display(description=_("why"))
+    def why_so(self, host: Host) -> str:
+        """Why it is accelerated, or not."""
+        return retold(host.domain_type_reason) or "–"
+
+    @display(description=_("reason"))
+    def why_unhealthy(self, host: Host) -> str:
+        """Why it does not answer."""
+        return retold(host.health_reason) or "–"
 
     @display(description=_("vCPUs"))
     def cpus(self, host: Host) -> SafeString:

@@ -16,6 +16,7 @@ from unfold.decorators import display
 
 from lifecycle.admin.base import ReadOnly, ReadOnlyAdmin, link, meter
 from lifecycle.admin.filters import Outcome
+from lifecycle.labels import ACTIONS, ASKERS, STEPS, label, retold
 from lifecycle.models import Operation, OperationStep, Transition
 
 _OUTCOMES = {"done": "success", "failed": "danger", "under way": "info"}
@@ -26,20 +27,25 @@ class StepInline(ReadOnly, TabularInline):
 
     model = OperationStep
     extra = 0
-    fields = ["index", "shown_name", "status", "started_at", "ended_at", "detail"]
+    fields = ["index", "shown_name", "status", "started_at", "ended_at", "shown_detail"]
     readonly_fields = fields
 
     @display(description=_("name"))
     def shown_name(self, step: OperationStep) -> str:
         """The step's name in the reader's language."""
-        return gettext(step.name)
+        return label(STEPS, step.name)
+
+    @display(description=_("detail"))
+    def shown_detail(self, step: OperationStep) -> str:
+        """What it waits for, or why it failed."""
+        return retold(step.detail) or "–"
 
 
 @admin.register(Operation)
 class OperationAdmin(ReadOnlyAdmin):
     """The queue and the truth of what is under way."""
 
-    list_display = ["what", "project", "outcome", "shown_progress", "asked_by", "user", "insert_time", "took"]
+    list_display = ["what", "project", "outcome", "shown_progress", "asker", "user", "insert_time", "took"]
     list_filter = [
         Outcome,
         ("action", ChoicesDropdownFilter),
@@ -53,7 +59,7 @@ class OperationAdmin(ReadOnlyAdmin):
     ordering = ["-insert_time"]
     inlines = [StepInline]
     fieldsets = [
-        (None, {"fields": ["what", "id", "vm_link", "project", "asked_by", "user", "request_id"]}),
+        (None, {"fields": ["what", "id", "vm_link", "project", "asker", "user", "request_id"]}),
         (_("Progress"), {"fields": ["outcome", "shown_progress", "insert_time", "start_time", "end_time", "took"]}),
         (_("Error"), {"fields": ["shown_error", "preempted_by"]}),
         (
@@ -70,7 +76,7 @@ class OperationAdmin(ReadOnlyAdmin):
     @display(description=_("operation"), ordering="action")
     def what(self, operation: Operation) -> str:
         """What is done to what."""
-        return f"{gettext(operation.action)} · {operation.target_name}"
+        return f"{label(ACTIONS, operation.action)} · {operation.target_name}"
 
     @display(description=_("outcome"), ordering="status", label=_OUTCOMES)
     def outcome(self, operation: Operation) -> tuple[str, str]:
@@ -97,6 +103,11 @@ class OperationAdmin(ReadOnlyAdmin):
             else timesince(operation.insert_time, end)
         )
 
+    @display(description=_("asked by"), ordering="asked_by")
+    def asker(self, operation: Operation) -> str:
+        """Who asked, in the reader's language."""
+        return label(ASKERS, operation.asked_by)
+
     @display(description=_("VM"))
     def vm_link(self, operation: Operation) -> SafeString | str:
         """The VM it works on."""
@@ -114,14 +125,14 @@ class OperationAdmin(ReadOnlyAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Operation | None = None) -> list[str]:
         """The shown ones; the rest is read-only for want of the permission to change."""
-        return ["what", "vm_link", "outcome", "shown_progress", "took", "shown_error", "shown_data"]
+        return ["what", "vm_link", "asker", "outcome", "shown_progress", "took", "shown_error", "shown_data"]
 
 
 @admin.register(Transition)
 class TransitionAdmin(ReadOnlyAdmin):
     """Every change of every VM's state; append-only."""
 
-    list_display = ["id", "vm_link", "change", "shown_action", "reason", "asked_by", "user", "occurred_at"]
+    list_display = ["id", "vm_link", "change", "shown_action", "why", "asker", "user", "occurred_at"]
     list_filter = [
         ("action", ChoicesDropdownFilter),
         ("asked_by", ChoicesDropdownFilter),
@@ -133,10 +144,10 @@ class TransitionAdmin(ReadOnlyAdmin):
     list_select_related = ["vm", "user"]
     ordering = ["-id"]
     fields = [
-        *("vm_link", "change", "action", "reason", "operation_link", "asked_by", "user"),
+        *("vm_link", "change", "shown_action", "why", "operation_link", "asker", "user"),
         *("occurred_at", "recorded_at", "number"),
     ]
-    readonly_fields = ["vm_link", "change", "operation_link"]
+    readonly_fields = ["vm_link", "change", "shown_action", "why", "operation_link", "asker"]
 
     @display(description=_("VM"), ordering="vm__name")
     def vm_link(self, transition: Transition) -> SafeString | str:
@@ -151,7 +162,17 @@ class TransitionAdmin(ReadOnlyAdmin):
     @display(description=_("action"), ordering="action")
     def shown_action(self, transition: Transition) -> str:
         """The action in the reader's language."""
-        return gettext(transition.action)
+        return label(ACTIONS, transition.action)
+
+    @display(description=_("reason"), ordering="reason")
+    def why(self, transition: Transition) -> str:
+        """The reason in the reader's language."""
+        return retold(transition.reason) or "–"
+
+    @display(description=_("asked by"), ordering="asked_by")
+    def asker(self, transition: Transition) -> str:
+        """Who asked, in the reader's language."""
+        return label(ASKERS, transition.asked_by)
 
     @display(description=_("operation"))
     def operation_link(self, transition: Transition) -> SafeString | str:

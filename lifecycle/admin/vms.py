@@ -15,6 +15,7 @@ from unfold.decorators import action, display
 from lifecycle.admin.base import STATE_LABELS, ReadOnly, ReadOnlyAdmin, link_to, list_url, outcome, person, portal_url
 from lifecycle.admin.filters import Existence
 from lifecycle.domain.transitions import Action
+from lifecycle.labels import ACTIONS, STATES, label
 from lifecycle.models import VM, Disk, Operation, Transition
 from lifecycle.services import vms
 
@@ -75,14 +76,14 @@ class VMAdmin(ReadOnlyAdmin):
         return request.user.has_perm("lifecycle.delete_vm")
 
     @display(description=_("state"), ordering="state", label=STATE_LABELS)
-    def shown_state(self, vm: VM) -> str:
+    def shown_state(self, vm: VM) -> tuple[str, str]:
         """The state as a badge; a tombstone says so."""
-        return vm.state if vm.deleted_at is None else gettext("deleted")
+        return ("", gettext("deleted")) if vm.deleted_at else (vm.state, label(STATES, vm.state).upper())
 
     @display(description=_("under way"))
     def work(self, vm: VM) -> str:
         """The action of the open operation."""
-        return gettext(vm.under_way) if vm.under_way else "–"  # type: ignore[attr-defined]
+        return label(ACTIONS, vm.under_way) if vm.under_way else "–"  # type: ignore[attr-defined]
 
     @display(description=_("size"), ordering="vcpus")
     def shape(self, vm: VM) -> str:
@@ -178,7 +179,7 @@ def ask(request: HttpRequest, queryset: QuerySet[VM], wanted: Action) -> None:
 
     def act(vm: VM) -> str:
         vms.request_action(vm, wanted, user=user, as_operator=True)
-        return gettext("%(action)s is asked for.") % {"action": gettext(wanted.value)}
+        return gettext("%(action)s is asked for.") % {"action": label(ACTIONS, wanted)}
 
     outcome(request, queryset, act)
 

@@ -15,8 +15,8 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from lifecycle import labels
 from lifecycle.models import VM, Operation
-from lifecycle.templatetags import labels
 
 register = template.Library()
 
@@ -111,6 +111,12 @@ def role_meaning(role: str) -> str:
 def error_text(operation: Operation) -> str:
     """An operation's error in the reader's language."""
     return labels.error_text(operation.error)
+
+
+@register.filter
+def retold(text: str) -> str:
+    """A reason that is kept in English, in the reader's language."""
+    return labels.retold(text)
 
 
 @register.filter

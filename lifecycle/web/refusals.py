@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from lifecycle import labels
 from lifecycle.domain.errors import DomainError
 
 _TITLES = {
@@ -38,8 +38,7 @@ class Refusal:
 
 def text_of(error: DomainError) -> str:
     """The error's text in the reader's language."""
-    template = gettext(error.message)
-    return template % error.params if error.params else template
+    return labels.refusal_text(error)
 
 
 def refusal_of(error: DomainError) -> Refusal:

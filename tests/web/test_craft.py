@@ -8,11 +8,11 @@ from django.conf import LazySettings
 from django.test import Client
 from django.utils import translation
 
+from lifecycle import labels
 from lifecycle.domain.errors import HypervisorError, QuotaExceeded
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action, Asker
 from lifecycle.models import VM, OperationStep, User
-from lifecycle.templatetags import labels
 from tests import factories
 from tests.web.conftest import Browser
 

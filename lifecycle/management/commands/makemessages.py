@@ -4,6 +4,10 @@ The domain and the services know no gettext: the first argument of a `DomainErro
 """
 
 
+import subprocess
+from pathlib import Path
+
+from django.conf import settings
 from django.core.management.base import CommandParser
 from django.core.management.commands import makemessages
 

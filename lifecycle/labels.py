@@ -1,10 +1,16 @@
-"""Names of states, actions, steps and the like, in the reader's language."""
+"""Names of states, actions, steps and the like, and kept texts, in the reader's language.
+
+Beside the layers, because pages, admin and template tags all speak by it; it knows the domain alone.
+"""
 
 from typing import Any
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
+
+from lifecycle.domain.errors import DomainError
+from lifecycle.domain.text import taken_apart
 
 Label = str | Promise
 
@@ -148,7 +154,69 @@ def error_text(error: dict[str, Any] | None) -> str:
     template = str(error.get("template") or "")
     if template:
         try:
-            return gettext(template) % (error.get("params") or {})
+            return _fill(template, error.get("params") or {})
         except (KeyError, TypeError, ValueError):
             pass
-    return str(error.get("message") or error.get("code") or "")
+    return retold(str(error.get("message") or error.get("code") or ""))
+
+
+def refusal_text(error: DomainError) -> str:
+    """A refusal in the reader's language."""
+    return _fill(error.message, error.params) if error.params else gettext(error.message)
+
+
+def _fill(template: str, params: dict[str, Any]) -> str:
+    """The template in the reader's language with its values; states, actions and the like by their names."""
+    return gettext(template) % {key: _value(key, value) for key, value in params.items()}
+
+
+def _value(key: str, value: Any) -> Any:
+    table = _VALUES.get(key)
+    if table is None or not isinstance(value, str):
+        return value
+    known = [word for word in value.split(", ") if word in table]
+    if not known:
+        return value
+    return ", ".join(_in_text(table, word) if word in table else word for word in value.split(", "))
+
+
+def _in_text(table: dict[str, Label], word: str) -> str:
+    """States stand in capitals as on their badges, actions and steps small as in the middle of a sentence."""
+    name = label(table, word)
+    if table is STATES:
+        return name.upper()
+    return name[:1].lower() + name[1:] if table in (ACTIONS, STEPS, ROLES) else name
+
+
+def retold(text: str) -> str:
+    """A text that was kept in English, in the reader's language; one that nobody knows as it is."""
+    told = gettext(text) if text else ""
+    if told != text:
+        return told
+    if found := taken_apart(text):
+        template, values = found
+        return gettext(template) % {key: retold(value) for key, value in values.items()}
+    return "; ".join(retold(part) for part in text.split("; ")) if "; " in text else text
+
+
+#: Metrics in the middle of a sentence, with their units.
+_METRICS_IN_TEXT: dict[str, Label] = {
+    "vms": _("VMs"),
+    "vcpus": _("vCPUs"),
+    "memory_mib": _("memory (MiB)"),
+    "disk_gib": _("disk (GiB)"),
+}
+
+#: The values of refusals that are names, by parameter.
+_VALUES: dict[str, dict[str, Label]] = {
+    "action": ACTIONS,
+    "running": ACTIONS,
+    "possible": ACTIONS,
+    "state": STATES,
+    "found": STATES,
+    "expected": STATES,
+    "metric": _METRICS_IN_TEXT,
+    "role": ROLES,
+    "step": STEPS,
+    "asker": ASKERS,
+}
