@@ -9,6 +9,8 @@ the guest. Priorities order the rules; the first that matches decides, and what 
     DHCP requests                                       allowed
     IPv4 with another source address                    dropped
     DNS to the gateway, DHCP renewal at the gateway     allowed
+    answers to the host: TCP and UDP to the ports it
+    calls from, and ping                                allowed
     everything else to the gateway, broadcasts          dropped
     the project's own network                           allowed
     loopback, link-local, multicast; protected
@@ -31,6 +33,10 @@ _NOBODY: Final = "0.0.0.0"  # noqa: S104  # the source of who has no address yet
 
 #: Loopback (some hosts route it); link-local, where clouds give their machines' credentials; multicast and broadcast.
 _NEVER: Final = (IPv4Network("127.0.0.0/8"), IPv4Network("169.254.0.0/16"), IPv4Network("224.0.0.0/3"))
+
+#: The ports Linux calls from (net.ipv4.ip_local_port_range). Without connection tracking an answer to the host's ssh
+#: is told by them alone; so nothing that guests must not reach may listen there on the gateway's address.
+_CALLER_PORTS: Final = {"dstportstart": "32768", "dstportend": "60999"}
 
 
 def filter_xml(spec: DomainSpec) -> str:
@@ -72,6 +78,9 @@ def _gateway(spec: DomainSpec) -> Iterator[_Rule]:
     gateway = str(spec.network.gateway)
     for protocol, port in (("udp", "53"), ("tcp", "53"), ("udp", "67")):
         yield "accept", "out", E.ip(dstipaddr=gateway, protocol=protocol, dstportstart=port)
+    for protocol in ("tcp", "udp"):
+        yield "accept", "out", E.ip(dstipaddr=gateway, protocol=protocol, **_CALLER_PORTS)
+    yield "accept", "out", E.ip(dstipaddr=gateway, protocol="icmp")
     yield "drop", "out", E.ip(dstipaddr=gateway)
 
 
