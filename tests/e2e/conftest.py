@@ -1,4 +1,8 @@
-"""A whole installation with real guests, and a real browser."""
+"""A whole installation with real guests, and a real browser.
+
+Of the package, not of the session: while Playwright's synchronous API is open, its event loop counts as running in the
+main thread, and neither Django's queries nor asynchronous tests of other folders would work.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +25,7 @@ CHROMIUM_ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The product, running."""
     root: Path = tmp_path_factory.mktemp("e2e")
@@ -29,7 +33,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium, headless."""
     with sync_playwright() as playwright:
@@ -38,7 +42,7 @@ def browser() -> Iterator[Browser]:
         launched.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def signed_in(stack: Stack, browser: Browser) -> Iterator[BrowserContext]:
     """The administrator's session: signed in with the one-time password, which is replaced as asked."""
     expect.set_options(timeout=15_000)
