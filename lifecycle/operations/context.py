@@ -16,7 +16,7 @@ from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action, Asker
 from lifecycle.drivers.base import DomainSpec, DomainView, Hypervisor, ImageRef, NetworkSpec
 from lifecycle.models import VM, Host, Network, Operation
-from lifecycle.operations.hosts import connect
+from lifecycle.operations import hosts
 from lifecycle.services import networks, operations
 from lifecycle.services.operations import LostLease
 from lifecycle.services.transitions import move
@@ -74,7 +74,7 @@ class Context:
             Broken: the VM is on no host.
         """
         self.check_lease()
-        return connect(self.placed_on.uri)
+        return hosts.connect(self.placed_on.uri)
 
     def check_lease(self) -> None:
         """Raise `LostLease` when the lease is not ours any more."""
