@@ -164,10 +164,11 @@ def _messages(process: "subprocess.Popen[str]", login: Login) -> Iterator[str]:
 
 def _start_everything(installation: Installation, listening: Listening, login: Login, display: Display) -> None:
     environ = process_environment(installation, listening)
-    check_request(environ, listening)
     if left := carries(installation.marker):
+        # First of all: they hold the port.
         with display.step("Ending what an interrupted run left behind"):
             end(left)
+    check_request(environ, listening)
     prepare_system(installation, {*packages.RUNTIME, *packages.IMAGE}, "runtime", display, installation)
     trust_proxy = _is_true(environ.get("VMPORTAL_TLS_PROXY"))
     wanted = programs(installation, listening, trust_proxy, private_redis=not environ.get("REDIS_URL"))
