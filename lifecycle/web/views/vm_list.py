@@ -23,7 +23,8 @@ def index(request: Request, slug: str) -> HttpResponse:
     place = place_of(request.user, slug)
     context = list_context(place, text_param(request, "q"), text_param(request, "state"), page_param(request, "page"))
     partial = request.htmx and request.htmx.target == "vms"
-    return render(request, "vms/_list.html" if partial else "vms/index.html", {"place": place, **context})
+    template = "vms/_list.html" if partial else "vms/index.html"
+    return render(request, template, {"place": place, "partial": partial, **context})
 
 
 def list_context(place: Place, query: str, state: str, page: int) -> dict[str, Any]:

@@ -47,14 +47,26 @@ def fragment(request: Request, slug: str, name: str) -> HttpResponse:
         vm = vm_in(place, name)
     except Http404:
         vm = buried_vm_in(place, name)
-        if part != "panel":
-            return HttpResponse()
-        return render(request, "vms/_gone.html", {"place": place, **gone_context(vm)})
+        return _gone(request, place, vm, part)
     if part == "row":
-        return render(request, "vms/_row.html", {"place": place, "row": with_operations(place, [vm])[0]})
+        return render(request, "vms/_cells.html", {"place": place, "row": with_operations(place, [vm])[0]})
     if part == "serial":
         return _serial(request, place, vm)
     return render(request, "vms/_panel.html", {**vm_context(request, place, vm), "oob": True})
+
+
+def _gone(request: Request, place: Place, vm: VM, part: str) -> HttpResponse:
+    """Its row goes; its page says what happened."""
+    if part == "serial":
+        return HttpResponse(status=204)
+    if part == "row":
+        response = HttpResponse()
+        response["HX-Reswap"] = "delete"
+        return response
+    response = render(request, "vms/_gone.html", {"place": place, **gone_context(vm)})
+    response["HX-Retarget"] = "#vm"
+    response["HX-Reswap"] = "outerHTML"
+    return response
 
 
 def vm_context(request: Request, place: Place, vm: VM) -> dict[str, Any]:
