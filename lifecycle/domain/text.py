@@ -33,6 +33,9 @@ FILLED: Final = (
     mark("under emulation, too, %(failure)s"),
 )
 
+#: Values that are whole numbers, so that one of several texts in a row does not swallow the next.
+_NUMBERS: Final = frozenset({"wanted", "free", "seconds"})
+
 #: Texts that are kept as they are, by code that does not mark them.
 KEPT: Final = (
     mark("A probe guest executed with KVM."),
@@ -56,4 +59,8 @@ def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
 
 def _as_pattern(template: str) -> str:
     parts = re.split(r"%\((\w+)\)s", template)
-    return "".join(re.escape(part) if i % 2 == 0 else f"(?P<{part}>.+?)" for i, part in enumerate(parts))
+    return "".join(re.escape(part) if i % 2 == 0 else _value_pattern(part) for i, part in enumerate(parts))
+
+
+def _value_pattern(name: str) -> str:
+    return f"(?P<{name}>{r'[0-9]+' if name in _NUMBERS else '.+?'})"
