@@ -36,6 +36,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def low_port() -> int:
+    """A free port below those that Linux calls from."""
+    for port in range(20000, 32768):
+        with socket.socket() as probe:
+            try:
+                probe.bind((ANYWHERE, port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no free port")
+
+
 def check(installation: Installation, listening: Listening) -> None:
     up.check_request(up.process_environment(installation, listening), listening)
 
@@ -51,6 +63,13 @@ def test_a_taken_port_is_refused_with_the_way_out(installation: Installation) ->
             check(installation, Listening("127.0.0.1", port))
 
 
+def test_a_port_that_guests_could_reach_is_refused() -> None:
+    with pytest.raises(PortalError, match="open to guests"):
+        up.check_guests_are_kept_out(Listening(ANYWHERE, 40000))
+    up.check_guests_are_kept_out(Listening(ANYWHERE, 8000))
+    up.check_guests_are_kept_out(Listening("127.0.0.1", 40000))
+
+
 def test_an_address_that_is_not_ours_is_refused(installation: Installation) -> None:
     with pytest.raises(PortalError, match="no address of this machine"):
         up.check_port(Listening("192.0.2.1", free_port()))
@@ -60,7 +79,7 @@ def test_an_address_that_is_not_ours_is_refused(installation: Installation) -> N
 
 def test_listening_for_others_without_tls_is_refused(installation: Installation) -> None:
     with pytest.raises(PortalError) as refused:
-        check(installation, Listening(ANYWHERE, free_port()))
+        check(installation, Listening(ANYWHERE, low_port()))
     assert "VMPORTAL_PUBLIC_URL" in refused.value.details or "VMPORTAL_LISTEN" in refused.value.details
 
 
@@ -68,7 +87,7 @@ def test_listening_for_others_without_tls_can_be_allowed_by_name(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VMPORTAL_ALLOW_HTTP", "1")
-    check(installation, Listening(ANYWHERE, free_port()))
+    check(installation, Listening(ANYWHERE, low_port()))
 
 
 @pytest.mark.parametrize(("cert", "key"), [("/nonexistent/c.pem", ""), ("", "/nonexistent/k.pem")])

@@ -27,6 +27,8 @@ from vmportal.production import Exposure, unsafe_settings
 
 READY_SECONDS = 180
 ATTACHED_POLL_SECONDS = 0.5
+#: As in lifecycle/drivers/libvirt/filter_xml.py: what guests may send to, so that they can answer.
+CALLER_PORTS = range(32768, 61000)
 
 
 @dataclass
@@ -72,7 +74,18 @@ def check_request(environ: dict[str, str], listening: Listening) -> None:
     )
     if problems and not _is_true(environ.get("DEBUG")):
         raise PortalError("These settings are unsafe:", "\n".join(f"- {problem}" for problem in problems))
+    check_guests_are_kept_out(listening)
     check_port(listening)
+
+
+def check_guests_are_kept_out(listening: Listening) -> None:
+    """Raises PortalError for a port that the guests' packet filters leave open for answers to this machine."""
+    loopback = listening.listen in {"127.0.0.1", "::1", "localhost"}
+    if not loopback and listening.port in CALLER_PORTS:
+        raise PortalError(
+            f"On {listening.listen}, port {listening.port} would be open to guests: they answer this machine at "
+            f"{CALLER_PORTS[0]} to {CALLER_PORTS[-1]}. Choose another with --port."
+        )
 
 
 def check_port(listening: Listening) -> None:
