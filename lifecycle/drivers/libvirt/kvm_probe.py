@@ -22,7 +22,8 @@ from lifecycle.drivers.libvirt.xml import E, to_text
 #: mov al, 0xfe; out 0x64, al; hlt; jmp back: reset through the keyboard controller, then wait for it.
 _CODE: Final = bytes.fromhex("b0fee664f4ebfd")
 BOOT_SECTOR: Final = _CODE.ljust(510, b"\0") + b"\x55\xaa"
-SECONDS: Final = 6.0
+#: How long a probe guest may take. Emulation on a busy machine is slow; the firmware alone takes it a second.
+SECONDS: Final = {"kvm": 6.0, "qemu": 15.0}
 _STEP_SECONDS: Final = 0.1
 _QEMU_SAID: Final = re.compile(r"qemu-system-\S+: (?:error: )?(.{3,200})")
 _FLAGS: Final = libvirt.VIR_DOMAIN_START_AUTODESTROY
@@ -62,20 +63,20 @@ class Probe:
         except libvirt.libvirtError as error:
             return f"a probe guest did not start ({_one_line(error)})"
         else:
-            return self._wait(domain)
+            return self._wait(domain, SECONDS[domain_type])
         finally:
             with suppress(libvirt.libvirtError):
                 volume.delete(0)
 
-    def _wait(self, domain: Any) -> str:
-        end = time.monotonic() + SECONDS
+    def _wait(self, domain: Any, seconds: float) -> str:
+        end = time.monotonic() + seconds
         while time.monotonic() < end:
             if not _is_there(domain):
                 return ""
             time.sleep(_STEP_SECONDS)
         with suppress(libvirt.libvirtError):
             domain.destroy()
-        return f"a probe guest executed nothing within {SECONDS:.0f} seconds"
+        return f"a probe guest executed nothing within {seconds:.0f} seconds"
 
     def _boot_volume(self) -> Any:
         pool = self.conn.storagePoolLookupByName(pool_name(self.installation, Pool.DISKS))

@@ -1,0 +1,73 @@
+"""A host's calls are bounded, and a host that fails is not asked again at once."""
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from lifecycle.domain.errors import Busy, Transient
+from lifecycle.drivers.libvirt import Hypervisors
+from lifecycle.drivers.libvirt.gate import Gate
+
+
+def test_one_more_call_than_the_limit_is_busy() -> None:
+    gate = Gate(calls_max=2, wait_seconds=0.05)
+    leave, inside = threading.Event(), threading.Barrier(3)
+
+    def call() -> None:
+        with gate.slot():
+            inside.wait()
+            leave.wait(5)
+
+    threads = [threading.Thread(target=call) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    inside.wait()
+    with pytest.raises(Busy), gate.slot():
+        pass
+    leave.set()
+    for thread in threads:
+        thread.join()
+    with gate.slot():
+        pass
+
+
+def test_a_call_within_a_call_needs_no_second_slot() -> None:
+    gate = Gate(calls_max=1, wait_seconds=0.05)
+    with gate.slot(), gate.slot():
+        pass
+    with gate.slot():
+        pass
+
+
+def test_a_failure_gives_its_slot_back() -> None:
+    gate = Gate(calls_max=1, wait_seconds=0.05)
+    with pytest.raises(ZeroDivisionError), gate.slot():
+        raise ZeroDivisionError
+    with gate.slot():
+        pass
+
+
+def test_a_host_that_is_not_there_fails_fast_the_second_time(tmp_path: Path) -> None:
+    shared, uri = Hypervisors(), f"qemu+unix:///system?socket={tmp_path}/none"
+    with pytest.raises(Transient):
+        shared.get(uri, installation="abcdef")
+    begin = time.monotonic()
+    with pytest.raises(Transient, match="a moment ago"):
+        shared.get(uri, installation="abcdef")
+    assert time.monotonic() - begin < 0.1
+
+
+def test_a_connection_is_shared_and_opened_again_when_dead() -> None:
+    shared = Hypervisors()
+    first = shared.get("test:///default", installation="abcdef")
+    assert shared.get("test:///default", installation="abcdef") is first
+    first.close()
+    second = shared.get("test:///default", installation="abcdef")
+    assert second is not first
+    assert second.inventory().hostname
+    with pytest.raises(Transient):
+        first.inventory()
+    shared.close()
+    assert not second.alive()
