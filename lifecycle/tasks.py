@@ -28,7 +28,7 @@ def reconcile_hosts() -> int:
     """The safety net beside the watchers: one task a host, so that one that hangs delays no other."""
     found = periodic.unwatched_hosts()
     for host_id in found:
-        reconcile_host.apply_async(args=[host_id], expires=60)
+        reconcile_host.apply_async(args=(host_id,), expires=60)
     return len(found)
 
 

@@ -34,6 +34,9 @@ INVENTORY_SECONDS: Final = 600.0
 #: An operation that ends just as its guest dies misses the event: its VM is looked at once more.
 LOOK_AGAIN_SECONDS: Final = 2.0
 BACKOFF_SECONDS: Final = (0.5, 15.0)
+#: A libvirtd that has just started shows its guests as running until it has reached their QEMUs, and tells by no
+#: event that it found one dead: the first reconciles follow each other quickly.
+EARLY_SECONDS: Final = (1.0, 3.0, 8.0)
 
 
 def watch(host_id: int, uri: str, turn: Turn) -> None:
@@ -110,6 +113,7 @@ class Session:
     _record_at: float = 0.0
     _inventory_at: float = 0.0
     _again: dict[UUID, float] = field(default_factory=dict)
+    _early: list[float] = field(default_factory=lambda: list(EARLY_SECONDS))
 
     def begin(self) -> None:
         """The host answers: record it, wake what waits for it, see what we missed. Events queue up meanwhile."""
@@ -195,7 +199,8 @@ class Session:
         self._alive_at = now + ALIVE_SECONDS
 
     def _reconcile(self) -> None:
-        self._reconcile_at = time.monotonic() + settings.RECONCILE_SECONDS
+        pause = self._early.pop(0) if self._early else settings.RECONCILE_SECONDS
+        self._reconcile_at = time.monotonic() + pause
         try:
             result = reconcile(self.host_id, self.hypervisor)
         except HypervisorError as error:

@@ -94,7 +94,7 @@ class Guest:
     @property
     def qemu_pid(self) -> int:
         """The process id of its QEMU, on this machine."""
-        name = self.domain.name().encode()
+        name = self.vm.domain_name.encode()
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             try:
                 words = path.read_bytes().split(b"\0")
@@ -111,7 +111,7 @@ class Guest:
     def boots(self, seconds: float = 60.0) -> None:
         """Wait until the guest says on its serial port that it is up: from then on it hears the power button."""
         log = serial_file(self.vm)
-        wait_until(lambda: log.exists() and b"login:" in log.read_bytes().lower(), seconds, "the guest's boot")
+        wait_until(lambda: log.exists() and b"VMPORTAL-READY" in log.read_bytes(), seconds, "the guest's boot")
 
     def ask(self, action: Action) -> Operation:
         """Its owner asks for an action."""

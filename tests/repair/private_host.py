@@ -25,7 +25,10 @@ _INSIDE = """
 set -e
 root=$1
 mount --make-rprivate /
-mount -t sysfs sysfs /sys
+mkdir -p "$root/cgroup"
+mount --rbind /sys/fs/cgroup "$root/cgroup"
+mount -t sysfs sysfs /sys  # of this network namespace
+mount --rbind "$root/cgroup" /sys/fs/cgroup
 for pair in run:/run/libvirt lib:/var/lib/libvirt etc:/etc/libvirt log:/var/log/libvirt cache:/var/cache/libvirt; do
     mount --bind "$root/${pair%%:*}" "${pair#*:}"
 done

@@ -52,13 +52,15 @@ def lonely_guest(
     thread = HostThread(host, hosts.PURPOSE, hosts.watch)
     thread.start()
     conn = libvirt.open(private.uri)
-    operation = request_create(project, VMRequest(name="web-1"), user=owner)
-    guest = Guest(operation.vm_id, owner, host, conn)
-    guest.becomes(State.RUNNING, 60)
-    yield guest
-    thread.stopping.set()
-    thread.join(20)
-    conn.close()
+    try:
+        operation = request_create(project, VMRequest(name="web-1"), user=owner)
+        wait_until(lambda: Operation.objects.get(pk=operation.pk).is_done, 60, "the create")
+        assert Operation.objects.get(pk=operation.pk).error is None
+        yield Guest(operation.vm_id, owner, host, conn)
+    finally:
+        thread.stopping.set()
+        thread.join(20)
+        conn.close()
 
 
 def health(host: Host) -> str:

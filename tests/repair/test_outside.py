@@ -1,5 +1,6 @@
 """What happens to real guests outside of the portal is seen, and the record follows."""
 
+import contextlib
 import os
 import signal
 import time
@@ -16,7 +17,7 @@ from tests.repair.conftest import Guest, Make, wait_until
 
 pytestmark = [pytest.mark.libvirt, pytest.mark.guest, pytest.mark.django_db(transaction=True)]
 
-SOON = 2.0  # seconds; an event takes milliseconds, a busy machine takes its time
+SOON = 10.0  # seconds; an event takes milliseconds, a busy machine takes its time
 
 
 def test_virsh_destroy_is_terminated_and_says_by_whom(guest: Guest) -> None:
@@ -109,7 +110,8 @@ def test_a_start_by_a_worker_that_had_lost_its_lease_is_taken_back(guest: Guest)
     guest.domain.destroy()
     guest.becomes(State.TERMINATED, SOON)
     VM.objects.filter(pk=guest.vm_id).update(fence=guest.vm.fence + 1)
-    guest.domain.create()
+    with contextlib.suppress(libvirt.libvirtError):  # it may be taken back before the call is over
+        guest.domain.create()
     wait_until(lambda: not guest.domain.isActive(), SOON, "the domain to be off again")
     assert guest.state == State.TERMINATED
 
@@ -167,4 +169,6 @@ def test_a_stop_during_repair_ends_the_repair(guest: Guest, monkeypatch: pytest.
     guest.becomes(State.TERMINATED, 10)
     with pytest.raises(libvirt.libvirtError):
         guest.domain.reset()
-    assert Operation.objects.get(vm=guest.vm_id, action=Action.REPAIR).error["code"] == "OPERATION_PREEMPTED"
+    error = Operation.objects.get(vm=guest.vm_id, action=Action.REPAIR).error
+    assert error is not None
+    assert error["code"] == "OPERATION_PREEMPTED"

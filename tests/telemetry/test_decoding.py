@@ -27,7 +27,7 @@ def test_a_character_cut_in_two_waits_for_its_end(cut: int) -> None:
     assert decode(raw[used:]) == ("😀", 4)
 
 
-@given(st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=("Cs",))), st.integers(0, 400))
+@given(st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=["Cs"])), st.integers(0, 400))
 def test_text_read_in_pieces_is_the_text(text: str, cut: int) -> None:
     raw = text.encode()
     first, used = decode(raw[:cut])
