@@ -144,10 +144,7 @@ export class Page {
   #refreshListsNow() {
     this.#listAt = Infinity;
     for (const list of document.querySelectorAll("[data-vm-list]")) {
-      // Not under the fingers of somebody who types into it.
-      if (list.contains(document.activeElement) && document.activeElement.matches("input")) {
-        this.refreshLists({ soon: false });
-      } else list.dispatchEvent(new CustomEvent("vmportal:listchanged"));
+      list.dispatchEvent(new CustomEvent("vmportal:listchanged"));
     }
   }
 

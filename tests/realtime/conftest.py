@@ -1,0 +1,67 @@
+"""A Redis of this folder alone, the web process, and people with sessions."""
+
+import copy
+from collections.abc import Iterator
+
+import pytest
+from pytest_django import Settings
+
+from lifecycle.models import Project, User
+from lifecycle.realtime import consumers, push
+from tests.realtime.servers import RedisServer, Web, cookie_of, free_port
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A redis-server process."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def redis(redis_server: RedisServer, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisServer]:
+    """The channel layer of the settings, on that Redis; up before and after each test."""
+    if redis_server.process is None:
+        redis_server.start()
+    layers = copy.deepcopy(settings.CHANNEL_LAYERS)
+    layers["default"]["CONFIG"]["hosts"][0]["address"] = redis_server.url
+    settings.CHANNEL_LAYERS = layers
+    monkeypatch.setattr(push, "_sender", push._Sender())
+    yield redis_server
+    push._sender.stop()
+
+
+@pytest.fixture
+def quick_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heartbeats twice a second, so that what they heal is healed within a test."""
+    monkeypatch.setattr(consumers.ProjectConsumer, "heartbeat_seconds", 0.5)
+    monkeypatch.setattr(consumers.ProjectConsumer, "poll_seconds", 0.3)
+
+
+@pytest.fixture
+def web(transactional_db: None, redis: RedisServer, settings: Settings) -> Iterator[Web]:
+    """The product's ASGI application, served for real; static files come from their sources."""
+    from channels.routing import ProtocolTypeRouter
+    from django.core.asgi import get_asgi_application
+
+    from lifecycle.realtime.origins import OriginCheck
+    from vmportal.asgi import application
+    from vmportal.origins import allowed_origins
+
+    settings.WHITENOISE_USE_FINDERS = settings.WHITENOISE_AUTOREFRESH = True
+    port = free_port()
+    own = allowed_origins(f"http://127.0.0.1:{port}", [], "127.0.0.1")
+    # The product's stack; only its port is this test's.
+    websocket = OriginCheck(application.application_mapping["websocket"].application, own)
+    server = Web(ProtocolTypeRouter({"http": get_asgi_application(), "websocket": websocket}), port)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def cookie(owner: User, project: Project) -> str:
+    """A session of the project's owner."""
+    return cookie_of(owner)
