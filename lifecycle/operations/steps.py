@@ -130,13 +130,10 @@ def _write_seed(context: Context) -> Outcome:
 
 
 def remove_seed(context: Context) -> Outcome:
-    """Remove the seed and the serial log, with the parts of it that were rolled over."""
-    vm = context.vm
-    if vm.host_id:
-        context.host().remove_volume(Pool.DISKS, vm.seed_volume)
-        for volume in context.host().list_volumes(Pool.SERIAL):
-            if volume.name.startswith(vm.serial_volume):
-                context.host().remove_volume(Pool.SERIAL, volume.name)
+    """Remove the seed and the serial log."""
+    if context.vm.host_id:
+        context.host().remove_volume(Pool.DISKS, context.vm.seed_volume)
+        context.host().remove_volume(Pool.SERIAL, context.vm.serial_volume)
     return None
 
 
