@@ -32,6 +32,10 @@ def _ask_guest(context: Context) -> Outcome:
 def _await_off(context: Context) -> Outcome:
     if steps.guest_is_off(context):
         return None
+    if not context.recall("asked_at"):
+        # It came up after it was found off: by the last call of a worker that was taken over.
+        _ask_guest(context)
+        return steps.wait(0.2, "waiting for the guest to shut down")
     waited, grace = steps.seconds_since(context.recall("asked_at")), context.vm.stop_grace_seconds
     if waited < grace:
         # A guest that still boots misses the power button: it is pressed again while we wait.

@@ -5,9 +5,9 @@ from django.utils import timezone
 from lifecycle.domain.errors import Gone
 from lifecycle.domain.states import Power, State
 from lifecycle.domain.transitions import Action
-from lifecycle.operations import steps
 from lifecycle.operations.context import Context
 from lifecycle.operations.definition import Definition, Outcome, Step
+from lifecycle.services import capacity
 
 
 def _save_memory(context: Context) -> Outcome:
@@ -27,13 +27,12 @@ def _wake_again(context: Context) -> Outcome:
     return None
 
 
-STEPS = (
-    Step("save_memory", _save_memory, undo=_wake_again, deadline_seconds=900),
-    steps.RELEASE_COMPUTE,
-)
+STEPS = (Step("save_memory", _save_memory, undo=_wake_again, deadline_seconds=900),)
 
 
 def _complete(context: Context) -> None:
+    """Compute is given back with the change of the state: a suspend that fails never gave it away."""
+    capacity.release_compute(context.vm)
     context.move(State.SUSPENDING, State.SUSPENDED, power=Power.SAVED, power_seen_at=timezone.now(), run_id=None)
 
 

@@ -64,7 +64,7 @@ class DomainVerbs(Pools):
             domain = self._find(uuid)
             if domain.isActive():
                 raise Busy(f"domain {domain.name()} is not off")
-            domain.undefineFlags(0 if self.is_test else _UNDEFINE)
+            domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE if self.is_test else _UNDEFINE)
             removed = True
         self._remove_filter(uuid)
         self._forget_mark(uuid)
