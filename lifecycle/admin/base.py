@@ -9,15 +9,17 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from unfold.admin import ModelAdmin
 
 from lifecycle.domain.errors import DomainError
 from lifecycle.domain.states import State
 from lifecycle.labels import refusal_text
-from lifecycle.models import VM, Project, User
+from lifecycle.models import VM, Host, Project, User
 from lifecycle.services import operators
 
 #: The colours of the states, as the theme names them.
@@ -58,6 +60,11 @@ def list_url(model: type[Model], **filters: Any) -> str:
     return f"{url}?{urlencode(filters)}" if filters else url
 
 
+def badge(text: str, variant: str = "") -> SafeString:
+    """The theme's label; `variant` is one of its colours."""
+    return render_to_string("unfold/helpers/label.html", {"text": text, "variant": variant})
+
+
 def meter(used: int, limit: int, text: str) -> SafeString:
     """A bar with its text; full is marked. A `meter` element needs no inline style and is read aloud."""
     most = max(limit, 1)
@@ -69,6 +76,24 @@ def meter(used: int, limit: int, text: str) -> SafeString:
         used,
         text,
     )
+
+
+def cpu_meter(host: Host) -> SafeString:
+    """vCPUs reserved of the limit."""
+    return meter(host.vcpus_reserved, host.vcpus_limit, f"{host.vcpus_reserved} / {host.vcpus_limit}")
+
+
+def memory_meter(host: Host) -> SafeString:
+    """Memory reserved of the limit, in GiB."""
+    used, limit = host.memory_mib_reserved, host.memory_mib_limit
+    text = gettext("%(used)s / %(limit)s GiB") % {"used": f"{used / 1024:.1f}", "limit": f"{limit / 1024:.1f}"}
+    return meter(used, limit, text)
+
+
+def disk_meter(host: Host) -> SafeString:
+    """Disk reserved of the limit, in GiB."""
+    used, limit = host.disk_gib_reserved, host.disk_gib_limit
+    return meter(used, limit, gettext("%(used)s / %(limit)s GiB") % {"used": used, "limit": limit})
 
 
 def portal_url(row: VM | Project) -> str:

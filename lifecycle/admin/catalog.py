@@ -7,19 +7,20 @@ from django.contrib import admin
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
-from lifecycle.admin.base import BaseAdmin, SettingsAdmin, outcome
+from lifecycle.admin.base import BaseAdmin, SettingsAdmin, badge, outcome
 from lifecycle.domain.errors import DomainError
 from lifecycle.domain.guests import check_shape
 from lifecycle.labels import refusal_text
 from lifecycle.models import Image, MachineType
 from lifecycle.services import operators
 
-_IMAGE_STATUS = {
+_IMAGE_STATUS: dict[str, str] = {
     Image.Status.READY: "success",
     Image.Status.PENDING: "info",
     Image.Status.FAILED: "danger",
@@ -157,10 +158,10 @@ class ImageAdmin(BaseAdmin):
         found: QuerySet[Image] = super().get_queryset(request).annotate(vm_count=counted)
         return found
 
-    @display(description=_("status"), ordering="status", label=_IMAGE_STATUS)
-    def shown_status(self, image: Image) -> tuple[str, str]:
+    @display(description=_("status"), ordering="status")
+    def shown_status(self, image: Image) -> SafeString:
         """The status as a badge."""
-        return image.status, image.get_status_display()
+        return badge(image.get_status_display(), _IMAGE_STATUS.get(image.status, ""))
 
     @display(description=_("size"), ordering="size_bytes")
     def size(self, image: Image) -> str:

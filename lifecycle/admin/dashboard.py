@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from lifecycle.admin.base import list_url, meter
+from lifecycle.admin.base import cpu_meter, disk_meter, list_url, memory_meter
 from lifecycle.domain.states import State
 from lifecycle.labels import STATES, label
 from lifecycle.models import VM, Host, Operation
@@ -79,15 +79,7 @@ def _hosts() -> list[HostRow]:
 
 
 def _host_row(host: Host) -> HostRow:
-    memory, most = host.memory_mib_reserved / 1024, host.memory_mib_limit / 1024
-    return HostRow(
-        host,
-        cpus=meter(host.vcpus_reserved, host.vcpus_limit, f"{host.vcpus_reserved} / {host.vcpus_limit}"),
-        memory=meter(host.memory_mib_reserved, host.memory_mib_limit, f"{memory:.1f} / {most:.1f} GiB"),
-        disk=meter(
-            host.disk_gib_reserved, host.disk_gib_limit, f"{host.disk_gib_reserved} / {host.disk_gib_limit} GiB"
-        ),
-    )
+    return HostRow(host, cpus=cpu_meter(host), memory=memory_meter(host), disk=disk_meter(host))
 
 
 def _queue() -> Queue:

@@ -12,13 +12,23 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action, display
 
-from lifecycle.admin.base import BaseAdmin, SettingsAdmin, link_to, list_url, meter, outcome
+from lifecycle.admin.base import (
+    BaseAdmin,
+    SettingsAdmin,
+    badge,
+    cpu_meter,
+    disk_meter,
+    link_to,
+    list_url,
+    memory_meter,
+    outcome,
+)
 from lifecycle.domain.errors import DomainError
 from lifecycle.labels import refusal_text, retold
 from lifecycle.models import VM, Host, Zone
 from lifecycle.services import operators
 
-_HEALTH = {Host.Health.UP: "success", Host.Health.DOWN: "danger"}
+_HEALTH: dict[str, str] = {Host.Health.UP: "success", Host.Health.DOWN: "danger"}
 _ACCELERATION = {"kvm": "success", "qemu": "warning"}
 
 
@@ -109,15 +119,15 @@ class HostAdmin(BaseAdmin):
         """Through the service, which checks again under a lock."""
         operators.change_host(obj, form.changed_data)
 
-    @display(description=_("health"), ordering="health", label=_HEALTH)
-    def shown_health(self, host: Host) -> tuple[str, str]:
+    @display(description=_("health"), ordering="health")
+    def shown_health(self, host: Host) -> SafeString:
         """Up, down, or not seen yet."""
-        return host.health, host.get_health_display()
+        return badge(host.get_health_display(), _HEALTH.get(host.health, ""))
 
-    @display(description=_("new VMs"), ordering="schedulable", label={"yes": "success", "no": "warning"})
-    def placement(self, host: Host) -> tuple[str, str]:
+    @display(description=_("new VMs"), ordering="schedulable")
+    def placement(self, host: Host) -> SafeString:
         """Whether it takes new VMs."""
-        return ("yes", gettext("taken")) if host.schedulable else ("no", gettext("refused"))
+        return badge(gettext("taken"), "success") if host.schedulable else badge(gettext("refused"), "warning")
 
     @display(description=_("acceleration"), ordering="domain_type")
     def acceleration(self, host: Host) -> SafeString:
@@ -138,20 +148,17 @@ class HostAdmin(BaseAdmin):
     @display(description=_("vCPUs"))
     def cpus(self, host: Host) -> SafeString:
         """Reserved of the limit."""
-        return meter(host.vcpus_reserved, host.vcpus_limit, f"{host.vcpus_reserved} / {host.vcpus_limit}")
+        return cpu_meter(host)
 
     @display(description=_("memory"))
     def memory(self, host: Host) -> SafeString:
-        """Reserved of the limit, in GiB."""
-        used, limit = host.memory_mib_reserved, host.memory_mib_limit
-        return meter(used, limit, f"{used / 1024:.1f} / {limit / 1024:.1f} GiB")
+        """Reserved of the limit."""
+        return memory_meter(host)
 
     @display(description=_("disk"))
     def disk(self, host: Host) -> SafeString:
-        """Reserved of the limit, in GiB."""
-        return meter(
-            host.disk_gib_reserved, host.disk_gib_limit, f"{host.disk_gib_reserved} / {host.disk_gib_limit} GiB"
-        )
+        """Reserved of the limit."""
+        return disk_meter(host)
 
     @display(description=_("VMs"), ordering="vm_count")
     def vms(self, host: Host) -> SafeString:

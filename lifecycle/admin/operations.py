@@ -14,12 +14,10 @@ from unfold.admin import TabularInline
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 from unfold.decorators import display
 
-from lifecycle.admin.base import ReadOnly, ReadOnlyAdmin, link, meter
+from lifecycle.admin.base import ReadOnly, ReadOnlyAdmin, badge, link, meter
 from lifecycle.admin.filters import Outcome
 from lifecycle.labels import ACTIONS, ASKERS, STEPS, label, retold
 from lifecycle.models import Operation, OperationStep, Transition
-
-_OUTCOMES = {"done": "success", "failed": "danger", "under way": "info"}
 
 
 class StepInline(ReadOnly, TabularInline):
@@ -78,14 +76,14 @@ class OperationAdmin(ReadOnlyAdmin):
         """What is done to what."""
         return f"{label(ACTIONS, operation.action)} · {operation.target_name}"
 
-    @display(description=_("outcome"), ordering="status", label=_OUTCOMES)
-    def outcome(self, operation: Operation) -> tuple[str, str]:
+    @display(description=_("outcome"), ordering="status")
+    def outcome(self, operation: Operation) -> SafeString:
         """Under way, done or failed."""
         if not operation.is_done:
-            return "under way", gettext("undoing") if operation.undoing else gettext("under way")
+            return badge(gettext("undoing") if operation.undoing else gettext("under way"), "info")
         if operation.error:
-            return "failed", operation.error.get("code") or gettext("failed")
-        return "done", gettext("done")
+            return badge(operation.error.get("code") or gettext("failed"), "danger")
+        return badge(gettext("done"), "success")
 
     @display(description=_("progress"), ordering="progress")
     def shown_progress(self, operation: Operation) -> SafeString:

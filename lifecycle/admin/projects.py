@@ -14,7 +14,7 @@ from unfold.admin import StackedInline, TabularInline
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import display
 
-from lifecycle.admin.base import BaseAdmin, ReadOnlyAdmin, SettingsAdmin, link_to, list_url, person, portal_url
+from lifecycle.admin.base import BaseAdmin, ReadOnlyAdmin, SettingsAdmin, badge, link_to, list_url, person, portal_url
 from lifecycle.models import VM, Invitation, Membership, Project, Quota
 from lifecycle.services import operators, projects
 
@@ -177,11 +177,11 @@ class InvitationAdmin(ReadOnlyAdmin):
         for invitation in queryset.select_related("project"):
             self.delete_model(request, invitation)
 
-    @display(description=_("status"), label={"accepted": "success", "expired": "warning", "open": "info"})
-    def shown_status(self, invitation: Invitation) -> tuple[str, str]:
+    @display(description=_("status"))
+    def shown_status(self, invitation: Invitation) -> SafeString:
         """Open, accepted or expired."""
         if invitation.accepted_at:
-            return "accepted", gettext("accepted")
+            return badge(gettext("accepted"), "success")
         if invitation.expires_at <= timezone.now():
-            return "expired", gettext("expired")
-        return "open", gettext("open")
+            return badge(gettext("expired"), "warning")
+        return badge(gettext("open"), "info")

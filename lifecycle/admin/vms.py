@@ -12,7 +12,17 @@ from unfold.admin import TabularInline
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 from unfold.decorators import action, display
 
-from lifecycle.admin.base import STATE_LABELS, ReadOnly, ReadOnlyAdmin, link_to, list_url, outcome, person, portal_url
+from lifecycle.admin.base import (
+    STATE_LABELS,
+    ReadOnly,
+    ReadOnlyAdmin,
+    badge,
+    link_to,
+    list_url,
+    outcome,
+    person,
+    portal_url,
+)
 from lifecycle.admin.filters import Existence
 from lifecycle.domain.transitions import Action
 from lifecycle.labels import ACTIONS, STATES, label
@@ -75,10 +85,12 @@ class VMAdmin(ReadOnlyAdmin):
         """Whether this member of the staff may delete VMs."""
         return request.user.has_perm("lifecycle.delete_vm")
 
-    @display(description=_("state"), ordering="state", label=STATE_LABELS)
-    def shown_state(self, vm: VM) -> tuple[str, str]:
+    @display(description=_("state"), ordering="state")
+    def shown_state(self, vm: VM) -> SafeString:
         """The state as a badge; a tombstone says so."""
-        return ("", gettext("deleted")) if vm.deleted_at else (vm.state, label(STATES, vm.state).upper())
+        if vm.deleted_at:
+            return badge(gettext("deleted"))
+        return badge(label(STATES, vm.state).upper(), STATE_LABELS.get(vm.lifecycle_state, ""))
 
     @display(description=_("under way"))
     def work(self, vm: VM) -> str:

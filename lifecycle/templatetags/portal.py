@@ -140,8 +140,8 @@ def ip_of(vm: VM) -> str:
 def mib(amount: int) -> str:
     """MiB in the unit people use: 512 MiB, 2 GiB, 1.5 GiB."""
     if amount < 1024:
-        return f"{number_format(amount)} MiB"
-    return f"{floatformat(amount / 1024, '-1')} GiB"
+        return _("%(n)s MiB") % {"n": number_format(amount)}
+    return _("%(n)s GiB") % {"n": floatformat(amount / 1024, "-1")}
 
 
 @register.filter
@@ -149,7 +149,7 @@ def amount(value: int, metric: str) -> str:
     """An amount of a metric with its unit."""
     if metric == "memory_mib":
         return mib(value)
-    return f"{number_format(value)} GiB" if metric == "disk_gib" else number_format(value)
+    return _("%(n)s GiB") % {"n": number_format(value)} if metric == "disk_gib" else number_format(value)
 
 
 @register.filter

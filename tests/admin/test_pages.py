@@ -152,3 +152,10 @@ def test_the_overview_takes_a_bounded_number_of_queries(admin_client: Client, ma
     for number in range(5):
         make_vm(f"more-{number}")
     assert queries() == few
+
+
+@pytest.mark.parametrize("model", [VM, Operation, Host, Image, Invitation], ids=lambda model: model.__name__)
+def test_a_rows_page_shows_its_badges_as_words(admin_client: Client, everything: object, model: type[Model]) -> None:
+    row = model._default_manager.first()
+    assert row is not None
+    assert "(&#x27;" not in admin_client.get(page(row)).content.decode()
