@@ -1,4 +1,4 @@
-"""The facade: all verbs of one host over one connection.
+"""The facade: all verbs of one host.
 
 Through `test+unix://` (libvirt's test driver behind a libvirtd, state shared while a connection is open) these work
 as on a real host: pools, volumes, networks, bindings, define, undefine, look, list, start, destroy, reset, save,
@@ -8,12 +8,14 @@ b"", there are no leases and no packet filters, and a guest told to shut down is
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 
 from lifecycle.drivers.base import HostEvent
 from lifecycle.drivers.libvirt.domains import DomainVerbs
 from lifecycle.drivers.libvirt.gate import CALLS_MAX, Gate
 from lifecycle.drivers.libvirt.host import HostVerbs
 from lifecycle.drivers.libvirt.images import ImageVerbs
+from lifecycle.drivers.libvirt.lines import Lines
 from lifecycle.drivers.libvirt.network import NetworkVerbs
 from lifecycle.drivers.libvirt.opening import KeepAlive, open_connection
 
@@ -34,10 +36,10 @@ def connect(
     keepalive: KeepAlive | None = None,
     gate: Gate | None = None,
 ) -> LibvirtHypervisor:
-    """A connection of the caller's own, with its own limit of calls unless a `gate` is shared.
+    """Connections of the caller's own, one at first, with their own limit of calls unless a `gate` is shared.
 
     Raises:
         HypervisorError: the host does not answer (`Transient`) or does not let us in (`Refused`).
     """
-    connection = open_connection(uri, keepalive or KeepAlive())
-    return LibvirtHypervisor(connection, installation, gate or Gate(calls_max))
+    open_one = partial(open_connection, uri, keepalive or KeepAlive())
+    return LibvirtHypervisor(Lines(open_one(), open_one, gate or Gate(calls_max)), installation)

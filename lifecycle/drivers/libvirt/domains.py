@@ -12,8 +12,8 @@ from lifecycle.domain.states import Power
 from lifecycle.drivers.base import DomainSpec, DomainView, Pool
 from lifecycle.drivers.libvirt.errors import TYPES, absent_is_fine, code
 from lifecycle.drivers.libvirt.filter_xml import filter_xml
-from lifecycle.drivers.libvirt.gate import Gate
 from lifecycle.drivers.libvirt.guest_xml import Places, domain_xml
+from lifecycle.drivers.libvirt.lines import Lines
 from lifecycle.drivers.libvirt.names import METADATA, filter_name
 from lifecycle.drivers.libvirt.power import power_of, reason_word
 from lifecycle.drivers.libvirt.qemu_log import log_tail
@@ -37,10 +37,10 @@ _Mark = tuple[str | None, int | None]
 class DomainVerbs(Pools):
     """The verbs about domains."""
 
-    def __init__(self, connection: Any, installation: str, gate: Gate) -> None:
+    def __init__(self, lines: Lines, installation: str) -> None:
         self._marks: dict[UUID, _Mark] = {}
         self._marks_lock = threading.Lock()
-        super().__init__(connection, installation, gate)
+        super().__init__(lines, installation)
         self.watch.on_change = self._forget_mark
 
     # -- defining
