@@ -44,6 +44,7 @@ def test_power_off_inside_the_guest_is_terminated(make_guest: Make, watcher: Hos
     assert operations.current(guest.vm_id) is None
 
 
+@pytest.mark.bothdb
 def test_a_killed_qemu_is_repaired_and_runs_again(guest: Guest) -> None:
     before = guest.domain.ID()
     os.kill(guest.qemu_pid, signal.SIGKILL)
