@@ -35,6 +35,7 @@ class Proxy:
     def __init__(self, real: Any) -> None:
         self._real = real
         self.faults: list[Fault] = []
+        self.replaced: dict[str, Callable[..., Any]] = {}
         self.calls: list[str] = []
         self.bindings: dict[tuple[str, str], str] = {}
 
@@ -46,8 +47,12 @@ class Proxy:
         """Raise at the verb."""
         self.at(verb, _raiser(error or Broken(f"injected at {verb}")), after=after, times=times)
 
+    def instead(self, verb: str, work: Callable[..., Any]) -> None:
+        """The verb does `work` and nothing else."""
+        self.replaced[verb] = work
+
     def __getattr__(self, name: str) -> Any:
-        attribute = getattr(self._real, name)
+        attribute = self.replaced.get(name) or getattr(self._real, name)
         if not callable(attribute):
             return attribute
 
