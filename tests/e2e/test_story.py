@@ -66,7 +66,7 @@ def test_a_person_creates_a_vm_and_lives_with_it(stack: Stack, page: Page, key: 
     page.fill("textarea[name=ssh_keys]", key.with_suffix(".pub").read_text())
     page.locator("form:has(input[name=name]) button[type=submit]").click()
     page.wait_for_url(re.compile(re.escape(PAGE)))
-    expect(badge(page)).to_contain_text("RUNNING", timeout=60_000)
+    expect(badge(page)).to_contain_text("RUNNING", timeout=120_000)
     # The other window, opened before, was told without a reload.
     expect(watcher.locator(f"[data-vm]:has-text('{NAME}') [data-field=state]")).to_contain_text("RUNNING")
 
@@ -76,10 +76,10 @@ def test_a_person_creates_a_vm_and_lives_with_it(stack: Stack, page: Page, key: 
     ssh(address, key, "echo kept > /run/in-memory; echo kept > /root/on-disk; sync")
 
     press(page, "suspend")
-    expect(badge(page)).to_contain_text("SUSPENDED", timeout=60_000)
+    expect(badge(page)).to_contain_text("SUSPENDED", timeout=120_000)
     assert domain(stack).hasManagedSaveImage()
     press(page, "resume")
-    expect(badge(page)).to_contain_text("RUNNING", timeout=60_000)
+    expect(badge(page)).to_contain_text("RUNNING", timeout=120_000)
     wait_until(lambda: ssh(address, key, "cat /run/in-memory").strip() == "kept", 60, "memory after resume", every=1)
 
     press(page, "reset")
@@ -90,7 +90,7 @@ def test_a_person_creates_a_vm_and_lives_with_it(stack: Stack, page: Page, key: 
     expect(badge(page)).to_contain_text("TERMINATED", timeout=120_000)
     assert not domain(stack).isActive()
     press(page, "start")
-    expect(badge(page)).to_contain_text("RUNNING", timeout=60_000)
+    expect(badge(page)).to_contain_text("RUNNING", timeout=120_000)
     expect(page.locator("[data-field=address]").first).to_have_text(address)
     wait_until(lambda: ssh(address, key, "cat /root/on-disk").strip() == "kept", 120, "the disk", every=1)
 
@@ -99,6 +99,6 @@ def test_a_person_creates_a_vm_and_lives_with_it(stack: Stack, page: Page, key: 
 
     press(page, "delete")
     page.wait_for_url(re.compile(LIST + r"$"))
-    expect(watcher.locator(f"[data-vm]:has-text('{NAME}')")).to_have_count(0, timeout=60_000)
+    expect(watcher.locator(f"[data-vm]:has-text('{NAME}')")).to_have_count(0, timeout=120_000)
     watcher.close()
     assert not [d for d in libvirt.open(HOST_URI).listAllDomains() if stack.installation in d.name()]
