@@ -3,7 +3,6 @@
 The domain and the services know no gettext: the first argument of a `DomainError` is its English text and message id.
 """
 
-
 import subprocess
 from pathlib import Path
 
@@ -34,6 +33,9 @@ class Command(makemessages.Command):
         *(f"--keyword={name}:1" for name in sorted(refusals())),
         *(f"--keyword={text}" for text in TEXTS),
     ]
+
+    # A guessed translation is worse than none: what is new is empty until somebody translates it.
+    msgmerge_options = [*makemessages.Command.msgmerge_options, "--no-fuzzy-matching"]
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
