@@ -92,9 +92,21 @@ class Web:
         self._server.should_exit = True
         self._thread.join(10)
 
-    def stall(self, seconds: float) -> None:
-        """Keep the event loop busy: nothing is received or sent meanwhile. Returns at once."""
-        self._server.servers[0].get_loop().call_soon_threadsafe(time.sleep, seconds)
+    @contextlib.contextmanager
+    def stalled(self) -> Iterator[None]:
+        """Keep the event loop busy for the time of the block: nothing is received or sent."""
+        begun, over = threading.Event(), threading.Event()
+
+        def work() -> None:
+            begun.set()
+            over.wait(60)
+
+        self._server.servers[0].get_loop().call_soon_threadsafe(work)
+        begun.wait(10)
+        try:
+            yield
+        finally:
+            over.set()
 
     @property
     def origin(self) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.sessions.models import Session
+from django.db import transaction
 from playwright.sync_api import Browser, BrowserContext, Page, Route, WebSocketRoute, expect, sync_playwright
 
 from lifecycle.domain.states import State
@@ -331,8 +332,9 @@ def test_many_changes_at_once_cost_one_list(page: Page, project: Project) -> Non
     open_page(page)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "/vms/" in request.url else None)
-    for vm in vms:
-        stop(vm)
+    with transaction.atomic():
+        for vm in vms:
+            stop(vm)
     expect(page.locator("[data-state=STOPPING]")).to_have_count(12)
     page.wait_for_timeout(2000)
-    assert len(asked) <= 12  # not one for each change of each row
+    assert 1 <= len(asked) <= 8  # not one for each row
