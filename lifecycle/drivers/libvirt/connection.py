@@ -9,6 +9,7 @@ b"", there are no leases and no packet filters, and a guest told to shut down is
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
+from typing import Final
 
 from lifecycle.drivers.base import HostEvent
 from lifecycle.drivers.libvirt.domains import DomainVerbs
@@ -18,6 +19,9 @@ from lifecycle.drivers.libvirt.images import ImageVerbs
 from lifecycle.drivers.libvirt.lines import Lines
 from lifecycle.drivers.libvirt.network import NetworkVerbs
 from lifecycle.drivers.libvirt.opening import KeepAlive, open_connection
+
+#: A host that answers on one connection opens another in milliseconds.
+ANOTHER_SECONDS: Final = 5.0
 
 
 class LibvirtHypervisor(HostVerbs, NetworkVerbs, ImageVerbs, DomainVerbs):
@@ -41,5 +45,7 @@ def connect(
     Raises:
         HypervisorError: the host does not answer (`Transient`) or does not let us in (`Refused`).
     """
-    open_one = partial(open_connection, uri, keepalive or KeepAlive())
-    return LibvirtHypervisor(Lines(open_one(), open_one, gate or Gate(calls_max)), installation)
+    keepalive = keepalive or KeepAlive()
+    first = open_connection(uri, keepalive)
+    open_another = partial(open_connection, uri, keepalive, seconds=ANOTHER_SECONDS)
+    return LibvirtHypervisor(Lines(first, open_another, gate or Gate(calls_max)), installation)
