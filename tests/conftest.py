@@ -25,10 +25,12 @@ if "HYPOTHESIS_STORAGE_DIRECTORY" not in os.environ:
 
 
 @pytest.fixture(autouse=True)
-def _quick_and_alone(settings: Settings) -> None:
-    """Cheap password hashes, and mail that stays in memory."""
+def installation(settings: Settings) -> str:
+    """An installation of each test's own: what it makes on a host meets no other's. Cheap passwords, mail in memory."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+    settings.INSTALLATION_ID = secrets.token_hex(3)
+    return str(settings.INSTALLATION_ID)
 
 
 # -- people --------------------------------------------------------------------------------------
@@ -120,13 +122,6 @@ def tiny_image_file() -> Path:
     if not built:
         pytest.skip("no guest image: run ./portal manage build_image tiny")
     return max(built, key=lambda path: path.stat().st_mtime)
-
-
-@pytest.fixture
-def installation(settings: Settings) -> str:
-    """An installation id of this test alone."""
-    settings.INSTALLATION_ID = secrets.token_hex(3)
-    return str(settings.INSTALLATION_ID)
 
 
 @pytest.fixture
