@@ -14,7 +14,7 @@ from vmportal.launcher.display import Display
 from vmportal.launcher.errors import PortalError
 from vmportal.launcher.installation import Installation
 from vmportal.launcher.logs import _Tail
-from vmportal.launcher.processes import carries, end, is_alive, start_time
+from vmportal.launcher.processes import carries, end, is_alive, mention, start_time
 from vmportal.launcher.status import problems
 from vmportal.launcher.supervisor import Listening
 
@@ -184,6 +184,16 @@ def test_processes_are_found_by_their_mark_and_ended(installation: Installation)
     while carries(installation.marker) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert carries(installation.marker) == []
+
+
+def test_anybodys_processes_are_known_by_the_directory_they_name(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", "input()", str(tmp_path / "run" / "x.conf")], stdin=subprocess.PIPE
+    ) as process:
+        found = mention(tmp_path / "run")
+        end(found)
+    assert process.pid in found
+    assert mention(tmp_path / "other") == []
 
 
 def test_a_pid_and_its_start_name_one_process() -> None:

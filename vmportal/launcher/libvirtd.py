@@ -15,7 +15,7 @@ from pathlib import Path
 from vmportal.launcher.commands import as_root, authorise, run
 from vmportal.launcher.errors import PortalError
 from vmportal.launcher.installation import Installation
-from vmportal.launcher.processes import carries, is_alive, start_time
+from vmportal.launcher.processes import is_alive, mention, start_time
 
 URI = "qemu:///system"
 RUN = Path("/run/libvirt")
@@ -175,7 +175,7 @@ def _users() -> list[str]:
     found = []
     for path in RECORDS.glob("use-*") if RECORDS.is_dir() else ():
         var = path.read_text(encoding="utf-8").strip()
-        if carries(Installation(Path(var)).marker):
+        if mention(Installation(Path(var)).run):
             found.append(path.name.removeprefix("use-"))
     return found
 

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 PROC = Path("/proc")
@@ -42,6 +43,18 @@ def carries(marker: str) -> list[int]:
         except OSError:
             continue
     return sorted(pid for pid in found if is_alive(pid))
+
+
+def mention(path: Path) -> list[int]:
+    """The processes on whose command line `path` stands: anybody's, for unlike the environment it is no secret."""
+    wanted, found = os.fsencode(path), []
+    for entry in PROC.iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        with suppress(OSError):
+            if wanted in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+    return sorted(found)
 
 
 def end(pids: Iterable[int], grace_seconds: float = 5) -> None:
