@@ -19,7 +19,10 @@ _RELATED = ("host", "zone", "machine_type", "address")
 
 
 def operation_payload(operation: Operation | None) -> dict[str, Any] | None:
-    """An operation with its steps, as JSON values; None for none."""
+    """An operation with its steps, as JSON values; None for none.
+
+    Only what every change of is published: `attempt`, which rises each time a worker looks, is not in it.
+    """
     if operation is None:
         return None
     return {
@@ -28,7 +31,6 @@ def operation_payload(operation: Operation | None) -> dict[str, Any] | None:
         "status": operation.status,
         "progress": operation.progress,
         "undoing": operation.undoing,
-        "attempt": operation.attempt,
         "recovered": operation.recovered,
         "error": operation.error,
         "steps": [{"name": s.name, "status": s.status, "detail": s.detail} for s in operation.steps.all()],

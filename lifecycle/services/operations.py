@@ -156,6 +156,7 @@ def claim(operation_id: UUID, owner: str) -> Operation | None:
         return None
     if lost:
         log.warning("operation %s is recovered after the loss of its worker", operation_id)
+        publish.vm_changed(Operation.objects.values_list("vm_id", flat=True).get(pk=operation_id))
     return Operation.objects.select_related("vm").get(pk=operation_id)
 
 

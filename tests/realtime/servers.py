@@ -81,7 +81,12 @@ class Web:
         """Listen; after `stop` again, on the same port."""
         self._server = uvicorn.Server(
             uvicorn.Config(
-                self.application, port=self.port, log_level="error", lifespan="off", timeout_graceful_shutdown=1
+                self.application,
+                port=self.port,
+                log_level="error",
+                lifespan="off",
+                ws="websockets-sansio",  # as ./portal starts it
+                timeout_graceful_shutdown=1,
             )
         )
         self._thread = threading.Thread(target=self._server.run, name="web", daemon=True)

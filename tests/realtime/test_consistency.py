@@ -20,6 +20,7 @@ from lifecycle.realtime import messages, publish
 from lifecycle.services import observations, operations, vms
 from lifecycle.services.transitions import move
 from tests.realtime.servers import Watcher, Web, until, watching
+from tests.realtime.tools import change
 
 STEPS = ("first", "second")
 ROUNDS = 60
@@ -34,7 +35,7 @@ class Life:
         self.names = (f"vm-{n}" for n in itertools.count())
         self.deeds: list[Callable[[], Any]] = [
             self.create, self.ask, self.ask, self.begin, self.progress, self.finish, self.finish, self.fail,
-            self.observe, self.protect, self.shut_down,
+            self.observe, self.protect, self.shut_down, self.wait, self.lose_the_worker,
         ]  # fmt: skip
 
     def live(self) -> None:
@@ -81,6 +82,23 @@ class Life:
                 operations.end_step(operation, 0, "done", self.random.choice(["", "Waiting for the guest."]))
                 operations.set_progress(operation, self.random.randint(1, 99))
                 publish.vm_changed(operation.vm_id)
+
+    def wait(self) -> None:
+        """A step says "again"; a worker looks again."""
+        operation = self.any_operation()
+        if operation and operation.status == Operation.Status.RUNNING:
+            with transaction.atomic():
+                operations.postpone(operation, 0, failed=False, detail=self.random.choice(["", "Not yet."]))
+            operations.claim(operation.id, "another worker")
+
+    def lose_the_worker(self) -> None:
+        """Its lease runs out; another worker recovers the operation."""
+        if operation := self.any_operation():
+            past = timezone.now() - timedelta(seconds=1)
+            Operation.objects.filter(pk=operation.pk, lease_until__isnull=False).update(lease_until=past, due_at=past)
+            operations.claim(operation.id, "another worker")
+            if operation.status == Operation.Status.PENDING:
+                change(VM.objects.get(pk=operation.vm_id))  # as the engine does before its first step
 
     def finish(self) -> None:
         """Take the VM to the end of its operation's way, the operation's end in the same transaction."""
