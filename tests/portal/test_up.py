@@ -241,6 +241,7 @@ def test_steps_are_plain_lines_without_a_terminal(capsys: pytest.CaptureFixture[
 
 def test_named_tests_run_on_postgresql_only_where_they_belong() -> None:
     assert testing.both_databases(["tests/portal", "-x"]) is None
+    assert testing.both_databases(["tests/portal", "--ignore", "tests/services"]) is None
     kept = testing.both_databases(["-k", "foo"])
     assert kept is None or kept[:2] == ["-k", "foo"]
 

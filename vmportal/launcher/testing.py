@@ -21,6 +21,8 @@ from vmportal.launcher.up import prepare_system
 
 # What must hold on both databases; everything else runs once, on SQLite.
 BOTH_DATABASES = ("tests/services", "tests/operations", "tests/realtime", "tests/repair")
+# pytest's options whose value, the next word, may look like a path that is to be run.
+TAKING_A_VALUE = ("-k", "-m", "-p", "-o", "-c", "-W", "--deselect", "--ignore", "--basetemp", "--rootdir")
 AUDIT_SECONDS = 120
 REDIS_SECONDS = 10
 NO_TESTS_RAN = 5
@@ -206,7 +208,12 @@ def _pytest_runs(installation: Installation, environ: dict[str, str], words: lis
 
 def both_databases(words: list[str]) -> list[str] | None:
     """The words for pytest on PostgreSQL: named paths only inside its folders; None when nothing is left."""
-    named = [word for word in words if not word.startswith("-") and (CHECKOUT / word.split("::")[0]).exists()]
+    values = {place + 1 for place, word in enumerate(words) if word in TAKING_A_VALUE}
+    named = [
+        word
+        for place, word in enumerate(words)
+        if place not in values and not word.startswith("-") and (CHECKOUT / word.split("::")[0]).exists()
+    ]
     folders = [folder for folder in BOTH_DATABASES if (CHECKOUT / folder).is_dir()]
     kept = [word for word in named if word.startswith(BOTH_DATABASES)] if named else folders
     return [*(word for word in words if word not in named), *kept] if kept else None
