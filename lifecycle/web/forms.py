@@ -147,7 +147,7 @@ class VMForm(PortalForm):
             for name in ("vcpus", "memory_mib"):
                 if data.get(name) is None and name not in self.errors:
                     self.add_error(name, _("A custom machine type needs this number."))
-            if not self.errors:
+            if not self.errors.keys() & {"vcpus", "memory_mib"}:
                 self._check_shape(data["vcpus"], data["memory_mib"])
         return data
 

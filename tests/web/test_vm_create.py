@@ -105,8 +105,9 @@ def test_what_was_typed_stays(as_owner: Client, project: Project) -> None:
 
 
 def test_all_errors_are_said_at_once(as_owner: Client, project: Project) -> None:
-    response = send(as_owner, name="", ssh_keys="nonsense", user_data="nonsense")
-    assert set(response.context["form"].errors) == {"name", "ssh_keys", "user_data"}
+    wrong = {"name": "", "ssh_keys": "nonsense", "user_data": "nonsense", "machine_type": "custom", "vcpus": "-2"}
+    response = send(as_owner, **wrong, memory_mib="512")
+    assert set(response.context["form"].errors) == {"name", "ssh_keys", "user_data", "vcpus"}
 
 
 def test_a_taken_name_is_a_conflict(as_owner: Client, project: Project) -> None:

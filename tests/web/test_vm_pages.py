@@ -152,7 +152,7 @@ def test_serial_output_that_was_seen_is_not_sent_again(as_owner: Client, vm: VM)
 
 
 def test_no_serial_output_yet_is_said(as_owner: Client, vm: VM) -> None:
-    assert "Nothing yet." in as_owner.get(PAGE).content.decode()
+    assert "Nothing was recorded yet." in as_owner.get(PAGE).content.decode()
 
 
 def test_a_vm_whose_create_failed_tells_why(as_owner: Client, vm: VM) -> None:
