@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 
 import libvirt
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
 
 from lifecycle.domain.transitions import Action
 from lifecycle.models import Project, User
@@ -44,7 +45,7 @@ def run(stack: Stack, project: Project, user: User, cookie: str, rounds: int, sa
     delays, bare = [], []
     url = f"ws://127.0.0.1:{stack.port}/ws/projects/{project.slug}/"
     vm, _ms = create(project, user, "bench-push")
-    with connect(url, additional_headers={"Cookie": cookie}, origin=stack.url) as socket:  # type: ignore[arg-type]
+    with connect(url, additional_headers={"Cookie": cookie}, origin=Origin(stack.url)) as socket:
         for number in range(rounds):
             say(f"push: round {number + 1} of {rounds}")
             callbacks.stopped.clear()
@@ -67,18 +68,18 @@ def run(stack: Stack, project: Project, user: User, cookie: str, rounds: int, sa
     ]
 
 
-def _drain(socket: object) -> None:
+def _drain(socket: ClientConnection) -> None:
     while True:
         try:
-            socket.recv(timeout=0.3)  # type: ignore[attr-defined]
+            socket.recv(timeout=0.3)
         except TimeoutError:
             return
 
 
-def _left_running(socket: object, vm_id: str) -> float:
+def _left_running(socket: ClientConnection, vm_id: str) -> float:
     end = time.monotonic() + 20
     while time.monotonic() < end:
-        message = json.loads(socket.recv(timeout=20))  # type: ignore[attr-defined]
+        message = json.loads(socket.recv(timeout=20))
         payload = message.get("payload", {})
         if payload.get("id") == vm_id and payload.get("state") != "RUNNING":
             return time.perf_counter()
