@@ -149,7 +149,7 @@ class Guest:
         unchecked = ("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR")
         target = ("-p", str(self.port), "-i", str(self.key), f"{self.user}@127.0.0.1")
         words = ["ssh", *unchecked, "-o", "BatchMode=yes", *options, *target, command]
-        return subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
 
     def run(self, command: str) -> str:
         """The output of `command` in the guest, which must succeed."""
