@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext_noop as _
 
@@ -198,11 +198,10 @@ def _still(vm_id: UUID, state: State, seen_at: datetime) -> VM | None:
     if project_id is None:
         return None
     lock_project(project_id)
-    vm = VM.objects.live().select_related("zone", "image").filter(pk=vm_id, state=state).first()
-    if vm is None or vm.state_since > seen_at or operations.current(vm_id) is not None:
-        return None
-    ended = operations.last_end(vm_id)
-    return None if ended is not None and ended > seen_at else vm
+    operation = Operation.objects.filter(vm=OuterRef("pk"))
+    newer = operation.filter(Q(end_time__isnull=True) | Q(end_time__gt=seen_at))
+    still = VM.objects.live().filter(~Exists(newer), pk=vm_id, state=state, state_since__lte=seen_at)
+    return still.select_related("zone", "image").first()
 
 
 def _move(
