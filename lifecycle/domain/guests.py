@@ -9,6 +9,8 @@ from typing import Final
 from lifecycle.domain.errors import InvalidInput
 
 NAME: Final = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
+#: Names that stand for something else in addresses of the portal (/vms/new/).
+RESERVED_NAMES: Final = frozenset({"new"})
 MAX_USER_DATA: Final = 256 * 1024  # characters; Compute Engine's limit of one metadata value
 MAX_SCRIPT: Final = 256 * 1024
 MAX_KEYS: Final = 50
@@ -46,6 +48,8 @@ def check_name(name: str) -> str:
             "with a hyphen. For example: web-1",
             field="name",
         )
+    if name in RESERVED_NAMES:
+        raise InvalidInput("This name is taken by the portal's own addresses. Choose another.", field="name")
     return name
 
 

@@ -18,9 +18,6 @@ from lifecycle.web.refusals import text_of
 T = TypeVar("T")
 CUSTOM = "custom"
 
-#: `/vms/new/` is the form: a VM of that name would have no page.
-TAKEN_BY_ADDRESSES = frozenset({"new"})
-
 
 def checked(check: Callable[[T], T], value: Any) -> T:
     """`value` through one of the domain's checks; its refusal becomes the field's error."""
@@ -123,10 +120,7 @@ class VMForm(PortalForm):
         self.fields["memory_mib"].initial = choices.machine_type.memory_mib if choices.machine_type else 512
 
     def clean_name(self) -> str:
-        name = checked(guests.check_name, self.cleaned_data["name"])
-        if name in TAKEN_BY_ADDRESSES:
-            raise forms.ValidationError(_("This name is taken by the portal's own addresses. Choose another."))
-        return name
+        return checked(guests.check_name, self.cleaned_data["name"])
 
     def clean_ssh_keys(self) -> str:
         return checked(guests.check_ssh_keys, self.cleaned_data["ssh_keys"])

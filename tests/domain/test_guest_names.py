@@ -76,3 +76,8 @@ def test_a_name_is_a_host_name_or_it_is_refused(name: str) -> None:
     host_name = re.fullmatch(r"[a-z][a-z0-9-]{0,62}(?<!-)", name, re.ASCII)
     with nullcontext() if host_name else pytest.raises(InvalidInput):
         assert check_name(name) == name
+
+
+def test_a_name_that_is_an_address_of_the_portal_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="own addresses"):
+        check_name("new")
