@@ -25,6 +25,7 @@ def redis(redis_server: RedisServer, settings: Settings, monkeypatch: pytest.Mon
     """The channel layer of the settings, on that Redis; up before and after each test."""
     if redis_server.process is None:
         redis_server.start()
+    redis_server.empty()
     layers = copy.deepcopy(settings.CHANNEL_LAYERS)
     layers["default"]["CONFIG"]["hosts"][0]["address"] = redis_server.url
     settings.CHANNEL_LAYERS = layers

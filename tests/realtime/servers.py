@@ -15,6 +15,7 @@ from typing import Any
 
 import uvicorn
 from django.conf import settings
+from redis import Redis
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
@@ -49,6 +50,11 @@ class RedisServer:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+    def empty(self) -> None:
+        """Forget everything, as a restart does."""
+        with Redis(unix_socket_path=str(self.socket)) as connection:
+            connection.flushall()
 
     def freeze(self) -> None:
         assert self.process is not None

@@ -94,10 +94,10 @@ def test_nobody_who_pushes_waits_for_redis(
         started = time.monotonic()
         for number in range(1000):
             push.send(1, {"number": number})
-        assert time.monotonic() - started < 0.2
+        assert time.monotonic() - started < 1  # a thousand of them, on a busy machine
         assert not push.available()
-        assert time.monotonic() - started < 2.5
-        assert push.flush(3)
+        assert time.monotonic() - started < 4
+        assert push.flush(10)
     finally:
         if trouble is RedisServer.freeze:
             redis.thaw()
