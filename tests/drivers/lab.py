@@ -108,8 +108,8 @@ class Guest:
         return done.stdout.strip()
 
     def connects(self, address: str, port: int, options: str = "") -> bool:
-        """Whether a TCP connection from inside to an address is taken."""
-        return self.run(f"nc -w 3 {options} {shlex.quote(address)} {port} </dev/null").returncode == 0
+        """Whether a TCP connection from inside is taken; who takes it must say something or hang up."""
+        return self.run(f"nc -w 4 {options} {shlex.quote(address)} {port} </dev/null").returncode == 0
 
     def answers(self) -> bool:
         """Whether ssh works."""
@@ -129,6 +129,7 @@ class Guest:
                 [*argv, f"root@{self.spec.ip}", *words],
                 capture_output=True,
                 text=True,
+                errors="replace",  # another server's greeting is no text
                 timeout=seconds,
                 check=False,
                 stdin=subprocess.DEVNULL,

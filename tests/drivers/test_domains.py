@@ -8,7 +8,7 @@ import pytest
 
 from lifecycle.domain.errors import Busy, Gone, Refused
 from lifecycle.domain.states import Power
-from lifecycle.drivers.base import DomainSpec, DomainView, ImageRef, Pool
+from lifecycle.drivers.base import DomainSpec, DomainView, EventKind, HostEvent, ImageRef, Pool
 from lifecycle.drivers.libvirt import LibvirtHypervisor
 from lifecycle.drivers.libvirt.xml import described
 from tests.drivers.lab import BOOT_SECONDS, Guest, domain_spec, network_spec, prepare, qemu_pid, wait_for
@@ -27,6 +27,11 @@ def off(driver: LibvirtHypervisor, guest: Guest) -> DomainView | None:
     """The domain, once it is off."""
     view = look(driver, guest)
     return view if view.power is Power.OFF else None
+
+
+def stops(events: list[HostEvent], guest: Guest) -> list[HostEvent]:
+    """The events that tell of the guest's end."""
+    return [event for event in events if event.kind is EventKind.STOPPED and event.uuid == guest.spec.uuid]
 
 
 def test_an_absent_domain(driver: LibvirtHypervisor) -> None:
@@ -88,6 +93,14 @@ def test_its_golden_image_is_not_qemus_to_change(driver: LibvirtHypervisor, gues
     assert driver.image_sha256(golden, lambda: None) == golden.sha256
 
 
+def test_a_reset_boots_anew_in_the_same_process(driver: LibvirtHypervisor, guest: Guest) -> None:
+    guest.says("touch /run/before")
+    pid = qemu_pid(guest.spec)
+    driver.reset(guest.spec.uuid)
+    wait_for(lambda: guest.run("test ! -e /run/before", 10).returncode == 0, BOOT_SECONDS, "second boot")
+    assert qemu_pid(guest.spec) == pid
+
+
 def test_memory_is_saved_and_restored(driver: LibvirtHypervisor, guest: Guest) -> None:
     guest.says("echo kept > /run/mark")
     uuid, run = guest.spec.uuid, look(driver, guest).run_id
@@ -116,8 +129,21 @@ def test_a_paused_guest_is_restored_running(driver: LibvirtHypervisor, guest: Gu
     assert look(driver, guest).power is Power.ON
 
 
+def test_the_power_button_ends_it(driver: LibvirtHypervisor, guest: Guest) -> None:
+    events: list[HostEvent] = []
+    wait_for(guest.answers, BOOT_SECONDS, "answer after the restore")
+    with driver.events(events.append):
+        assert driver.ask_shutdown(guest.spec.uuid)
+        wait_for(lambda: stops(events, guest), 60, "event")
+    assert stops(events, guest)[0].detail == "shutdown"
+    view = wait_for(lambda: off(driver, guest), 60, "end")
+    assert view.reason == "shutdown"
+    assert not driver.ask_shutdown(guest.spec.uuid)
+
+
 def test_saved_memory_is_discarded(driver: LibvirtHypervisor, guest: Guest) -> None:
     uuid = guest.spec.uuid
+    driver.start(uuid)
     assert not driver.discard_saved_memory(uuid)
     driver.save_memory(uuid)
     assert driver.discard_saved_memory(uuid)
@@ -132,23 +158,6 @@ def test_saved_memory_is_discarded(driver: LibvirtHypervisor, guest: Guest) -> N
     with pytest.raises(Refused):
         driver.resume_cpus(uuid)
     assert not driver.ask_shutdown(uuid)
-
-
-def test_a_reset_boots_anew_in_the_same_process(driver: LibvirtHypervisor, guest: Guest) -> None:
-    driver.start(guest.spec.uuid)
-    wait_for(guest.answers, BOOT_SECONDS, "answer")
-    guest.says("touch /run/before")
-    pid = qemu_pid(guest.spec)
-    driver.reset(guest.spec.uuid)
-    wait_for(lambda: guest.run("test ! -e /run/before", 10).returncode == 0, BOOT_SECONDS, "second boot")
-    assert qemu_pid(guest.spec) == pid
-
-
-def test_the_power_button_ends_it(driver: LibvirtHypervisor, guest: Guest) -> None:
-    assert driver.ask_shutdown(guest.spec.uuid)
-    view = wait_for(lambda: off(driver, guest), 60, "end")
-    assert view.reason == "shutdown"
-    assert not driver.ask_shutdown(guest.spec.uuid)
 
 
 def test_it_is_forced_off(driver: LibvirtHypervisor, guest: Guest) -> None:
