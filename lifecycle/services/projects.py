@@ -5,7 +5,7 @@ import secrets
 from datetime import timedelta
 
 from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
+from django.core.validators import MaxLengthValidator, validate_email
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -18,6 +18,7 @@ from lifecycle.services.db import lock_project, service
 from lifecycle.services.networks import network_of
 
 INVITATION_DAYS = 7
+EMAIL_MAX = 254
 _SLUG_MAX = 40
 
 
@@ -47,6 +48,7 @@ def invite(project: Project, email: str, role: str, *, user: User) -> tuple[Invi
     _check_may_manage(project, user)
     try:
         validate_email(email)
+        MaxLengthValidator(EMAIL_MAX)(email)
     except ValidationError:
         raise InvalidInput("%(value)s is not an e-mail address.", field="email", value=email) from None
     token = secrets.token_urlsafe(32)

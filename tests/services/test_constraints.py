@@ -1,0 +1,241 @@
+"""Constraints named as sentences hold, whoever writes: rows are put in beside the services."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import product
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.apps import apps
+from django.db import IntegrityError, models, transaction
+from django.utils import timezone
+
+from lifecycle.domain.states import State
+from lifecycle.domain.transitions import ALL_PAIRS, BIRTHS, DEATHS, Action
+from lifecycle.models import (
+    VM,
+    Address,
+    Disk,
+    Event,
+    Host,
+    HostLease,
+    MachineType,
+    Membership,
+    OperationStep,
+    Project,
+    Transition,
+    User,
+)
+from tests import factories
+
+pytestmark = [pytest.mark.bothdb, pytest.mark.django_db, pytest.mark.usefixtures("host")]
+
+#: Constraint -> how to break it. A test says that none is missing here.
+BREAK: dict[str, Callable[[Project, VM], Any]] = {}
+
+
+def breaks(name: str) -> Callable[[Callable[[Project, VM], Any]], Callable[[Project, VM], Any]]:
+    def register(work: Callable[[Project, VM], Any]) -> Callable[[Project, VM], Any]:
+        BREAK[name] = work
+        return work
+
+    return register
+
+
+@breaks("one_open_operation_per_vm")
+def _(_project: Project, vm: VM) -> None:
+    factories.make_operation(vm, Action.STOP)
+    factories.make_operation(vm, Action.RESET)
+
+
+@breaks("one_operation_per_request_id")
+def _(project: Project, vm: VM) -> None:
+    request_id = uuid4()
+    factories.make_operation(vm, Action.STOP, request_id=request_id)
+    factories.make_operation(factories.make_vm(project), Action.STOP, request_id=request_id)
+
+
+@breaks("progress_is_a_percentage")
+def _(_project: Project, vm: VM) -> None:
+    factories.make_operation(vm, Action.STOP, progress=101)
+
+
+@breaks("an_operation_is_done_when_it_has_an_end")
+def _(_project: Project, vm: VM) -> None:
+    factories.make_operation(vm, Action.STOP, status="DONE")
+
+
+@breaks("an_operation_ends_after_its_request")
+def _(_project: Project, vm: VM) -> None:
+    now = timezone.now()
+    factories.make_operation(vm, Action.STOP, status="DONE", insert_time=now, end_time=now - timedelta(seconds=1))
+
+
+@breaks("a_step_stands_once")
+def _(_project: Project, vm: VM) -> None:
+    operation = factories.make_operation(vm, Action.STOP, steps=("one",))
+    OperationStep.objects.create(operation=operation, index=0, name="two")
+
+
+@breaks("one_live_vm_per_name")
+def _(project: Project, vm: VM) -> None:
+    factories.make_vm(project, vm.name)
+
+
+@breaks("one_live_vm_per_mac")
+def _(project: Project, vm: VM) -> None:
+    factories.make_vm(project, mac=vm.mac)
+
+
+@breaks("a_vm_state_is_known")
+def _(_project: Project, vm: VM) -> None:
+    VM.objects.filter(pk=vm.pk).update(state="DREAMING")
+
+
+@breaks("a_vm_with_a_domain_has_a_host")
+def _(_project: Project, vm: VM) -> None:
+    VM.objects.filter(pk=vm.pk).update(host=None)
+
+
+@breaks("a_vm_has_cpu_and_memory")
+def _(_project: Project, vm: VM) -> None:
+    VM.objects.filter(pk=vm.pk).update(vcpus=0)
+
+
+@breaks("one_boot_disk_per_vm")
+def _(_project: Project, vm: VM) -> None:
+    Disk.objects.create(vm=vm, name="second", size_gib=1, volume="second.qcow2")
+
+
+@breaks("a_disk_has_a_size")
+def _(_project: Project, vm: VM) -> None:
+    Disk.objects.filter(vm=vm).update(size_gib=0)
+
+
+@breaks("an_address_exists_once_per_network")
+def _(_project: Project, vm: VM) -> None:
+    address = Address.objects.get(vm=vm)
+    Address.objects.create(network=address.network, ip=address.ip)
+
+
+@breaks("a_machine_type_has_cpu_and_memory")
+def _(_project: Project, _vm: VM) -> None:
+    factories.make_machine_type(vcpus=0)
+
+
+@breaks("one_default_machine_type")
+def _(_project: Project, _vm: VM) -> None:
+    MachineType.objects.filter(is_default=True).update(is_default=False)
+    factories.make_machine_type(is_default=True)
+    factories.make_machine_type(is_default=True)
+
+
+@breaks("vcpus_reserved_are_within_the_host_limit")
+def _(_project: Project, _vm: VM) -> None:
+    Host.objects.update(vcpus_reserved=65)  # 8 CPUs at 800 %
+
+
+@breaks("memory_reserved_is_within_the_host_limit")
+def _(_project: Project, _vm: VM) -> None:
+    Host.objects.update(memory_mib_reserved=15 * 1024 + 1)  # 16 GiB, of which 1 GiB is kept
+
+
+@breaks("disk_reserved_is_within_the_host_limit")
+def _(_project: Project, _vm: VM) -> None:
+    Host.objects.update(disk_gib_reserved=1001)  # 500 GiB at 200 %
+
+
+@breaks("one_lease_per_host_and_purpose")
+def _(_project: Project, vm: VM) -> None:
+    for owner in ("one", "two"):
+        HostLease.objects.create(host=vm.host, purpose="watch", owner=owner, expires_at=timezone.now())
+
+
+@breaks("event_numbers_are_unique")
+def _(project: Project, _vm: VM) -> None:
+    for _time in range(2):
+        Event.objects.create(project=project, number=1, kind="vm", payload={})
+
+
+@breaks("one_membership_per_person_and_project")
+def _(project: Project, _vm: VM) -> None:
+    Membership.objects.create(project=project, user=User.objects.get(username="olivia"), role="viewer")
+
+
+@breaks("a_role_is_known")
+def _(project: Project, _vm: VM) -> None:
+    Membership.objects.filter(project=project).update(role="king")
+
+
+@breaks("a_transition_stands_in_the_table")
+def _(_project: Project, vm: VM) -> None:
+    write_transition(vm, "TERMINATED", "SUSPENDED")
+
+
+def write_transition(vm: VM, source: str, target: str) -> None:
+    Transition.objects.create(
+        vm=vm, number=1, from_state=source, to_state=target, action="stop", asked_by="user", occurred_at=timezone.now()
+    )
+
+
+@pytest.mark.parametrize("name", BREAK)
+def test_the_database_refuses_what_would_break(project: Project, name: str) -> None:
+    vm = factories.make_vm(project)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        BREAK[name](project, vm)
+
+
+def test_every_constraint_of_the_product_is_broken_here_once() -> None:
+    named = {
+        constraint.name
+        for model in apps.get_app_config("lifecycle").get_models()
+        for constraint in model._meta.constraints
+    }
+    assert named == set(BREAK)
+
+
+def test_the_names_of_constraints_read_as_sentences() -> None:
+    assert all(name.count("_") >= 2 for name in BREAK)
+
+
+# -- what must stay possible ---------------------------------------------------------------------
+
+
+def test_a_vm_may_have_many_operations_that_are_done(project: Project) -> None:
+    vm = factories.make_vm(project)
+    for _time in range(3):
+        factories.make_operation(vm, Action.STOP, status="DONE", end_time=timezone.now() + timedelta(seconds=1))
+
+
+def test_a_tombstone_gives_name_and_mac_free(project: Project) -> None:
+    vm = factories.make_vm(project)
+    VM.objects.filter(pk=vm.pk).update(deleted_at=timezone.now())
+    factories.make_vm(project, vm.name, mac=vm.mac)
+
+
+def test_the_database_knows_the_table_pair_by_pair(project: Project) -> None:
+    vm = factories.make_vm(project)
+    allowed = {(a.value, b.value) for a, b in ALL_PAIRS}
+    allowed |= {("", state.value) for state in BIRTHS} | {(state.value, "") for state in DEATHS}
+    states = ["", *(state.value for state in State)]
+    found = set()
+    for source, target in product(states, states):
+        try:
+            with transaction.atomic():
+                write_transition(vm, source, target)
+        except IntegrityError:
+            continue
+        found.add((source, target))
+    assert found == allowed
+
+
+def test_a_host_that_is_not_described_yet_holds_nothing(db: None) -> None:
+    factories.make_host(vcpus_total=0, memory_mib_total=0, disk_gib_total=0)
+
+
+def test_history_outlives_what_it_tells_of(project: Project) -> None:
+    vm = factories.make_vm(project)
+    write_transition(vm, "RUNNING", "STOPPING")
+    with pytest.raises(models.ProtectedError):
+        vm.delete()
