@@ -195,3 +195,9 @@ def make_operation(vm: VM, action: Action, *, steps: tuple[str, ...] = (), **fie
 def reload_vm(vm_id: UUID) -> VM:
     """The VM as it is now, tombstones included."""
     return VM.objects.select_related("project", "host", "zone", "image", "machine_type").get(pk=vm_id)
+
+
+def error_of(operation: Operation) -> dict[str, Any]:
+    """The error an operation ended with; fails when it ended well."""
+    assert isinstance(operation.error, dict), f"{operation} ended without an error"
+    return operation.error

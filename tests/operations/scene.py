@@ -59,6 +59,12 @@ FAILS_TO = {
 POWER = {State.RUNNING: Power.ON, State.TERMINATED: Power.OFF, State.SUSPENDED: Power.SAVED}
 
 
+def error_of(operation: Operation) -> dict[str, Any]:
+    """The error of an operation that failed."""
+    assert operation.error, f"{operation} has no error"
+    return dict(operation.error)
+
+
 @dataclass
 class Scene:
     """One VM of `owner` on `host`; all calls to the host go through `proxy`."""

@@ -15,7 +15,7 @@ from lifecycle.models import VM, Address, Disk, Host, Operation, Reservation, Tr
 from lifecycle.operations import engine
 from lifecycle.repair.reconcile import reconcile
 from tests import factories
-from tests.operations.scene import Scene
+from tests.operations.scene import Scene, error_of
 
 pytestmark = [pytest.mark.libvirt, pytest.mark.django_db]
 
@@ -148,7 +148,7 @@ def test_a_resume_without_saved_memory_is_no_cold_boot(scene: Scene) -> None:
 def test_an_image_whose_file_is_missing_fails_the_create(scene: Scene) -> None:
     (settings.IMAGE_STORE / "small.qcow2").unlink()
     operation = scene.finish(scene.ask(Action.CREATE))
-    assert operation.error["code"] == "HOST_REFUSED"
+    assert error_of(operation)["code"] == "HOST_REFUSED"
     scene.assert_at_rest(None)
 
 
@@ -166,8 +166,8 @@ def test_a_create_without_room_is_gone_and_says_host_by_host_why(scene: Scene) -
     Host.objects.update(memory_mib_total=1100)
     factories.make_host("other", health=Host.Health.DOWN)
     operation = scene.finish(scene.ask(Action.CREATE))
-    assert operation.error["code"] == "ZONE_RESOURCE_POOL_EXHAUSTED"
-    assert operation.error["reasons"] == {
+    assert error_of(operation)["code"] == "ZONE_RESOURCE_POOL_EXHAUSTED"
+    assert error_of(operation)["reasons"] == {
         "test-host": "128 MiB of memory wanted, 76 free",
         "other": "the host does not answer",
     }
@@ -179,7 +179,7 @@ def test_a_start_without_room_leaves_the_vm_where_it_was(scene: Scene) -> None:
     before = scene.inventory()
     Host.objects.update(memory_mib_total=1024)
     operation = scene.finish(scene.ask(Action.START))
-    assert operation.error["code"] == "ZONE_RESOURCE_POOL_EXHAUSTED"
+    assert error_of(operation)["code"] == "ZONE_RESOURCE_POOL_EXHAUSTED"
     assert scene.state is State.TERMINATED
     assert scene.inventory() == before
 
@@ -188,7 +188,7 @@ def test_a_resume_without_room_keeps_the_memory(scene: Scene) -> None:
     scene.bring_to(State.SUSPENDED)
     Host.objects.update(memory_mib_total=1024)
     operation = scene.finish(scene.ask(Action.RESUME))
-    assert operation.error["code"] == "ZONE_RESOURCE_POOL_EXHAUSTED"
+    assert error_of(operation)["code"] == "ZONE_RESOURCE_POOL_EXHAUSTED"
     Host.objects.update(memory_mib_total=16 * 1024)
     scene.assert_at_rest(State.SUSPENDED)
 

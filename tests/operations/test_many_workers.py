@@ -25,6 +25,12 @@ pytestmark = [pytest.mark.bothdb, pytest.mark.libvirt, pytest.mark.django_db(tra
 
 
 @pytest.fixture
+def keeper() -> Keeper:
+    """Begins to renew at the pace of this test."""
+    return Keeper()
+
+
+@pytest.fixture
 def scene(
     project: Project,
     owner: User,
@@ -32,10 +38,11 @@ def scene(
     small_image: Image,
     machine_type: MachineType,
     proxy: Proxy,
+    keeper: Keeper,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Scene:
     """As elsewhere, with a keeper of leases of this test's own."""
-    monkeypatch.setattr(engine, "keeper", Keeper())
+    monkeypatch.setattr(engine, "keeper", keeper)
     return Scene(project, owner, test_host, proxy)
 
 
@@ -70,14 +77,16 @@ def test_a_lease_is_kept_alive_while_a_long_step_runs(scene: Scene, settings: Se
     assert (operation.status, operation.error, operation.recovered) == ("DONE", None, 0)
 
 
-def test_a_worker_whose_lease_was_taken_hears_of_it_while_its_step_runs(scene: Scene, settings: Settings) -> None:
+def test_a_worker_whose_lease_was_taken_hears_of_it_while_its_step_runs(
+    scene: Scene, keeper: Keeper, settings: Settings
+) -> None:
     settings.OPERATION_LEASE_SECONDS = 1
     operation = scene.ask(Action.CREATE)
     heard = threading.Event()
 
     def long_step() -> None:
         Operation.objects.filter(pk=operation.pk).update(lease_token=99)
-        context = next(iter(engine.keeper._held))
+        context = next(iter(keeper._held))
         if context.lost.wait(5):
             heard.set()
 

@@ -14,7 +14,7 @@ from lifecycle.domain.transitions import Action, may_preempt
 from lifecycle.models import Operation
 from lifecycle.operations import engine, registry
 from tests.operations.faults import after_effect, changed, die, done_twice, failing, run_and_die, undone_twice
-from tests.operations.scene import BEGINS_IN, ENDS_IN, FAILS_TO, Scene
+from tests.operations.scene import BEGINS_IN, ENDS_IN, FAILS_TO, Scene, error_of
 
 pytestmark = [
     pytest.mark.libvirt,
@@ -89,8 +89,8 @@ def test_a_failure_undoes_everything(
     monkeypatch.setitem(registry.DEFINITIONS, action, changed(action, index, failing(Broken("injected"), after=after)))
     scene.finish(operation)
     assert operation.error
-    assert operation.error["code"] == "HOST_INTERNAL_ERROR"
-    assert operation.error["message"] == "The host had an internal error."
+    assert error_of(operation)["code"] == "HOST_INTERNAL_ERROR"
+    assert error_of(operation)["message"] == "The host had an internal error."
     assert scene.state == FAILS_TO[action]
     if action is Action.REPAIR:
         scene.assert_at_rest(State.TERMINATED)
@@ -173,7 +173,7 @@ def taken_over(scene: Scene, action: Action, index: int, by: Action) -> Operatio
         if successors:
             break
     operation.refresh_from_db()
-    assert operation.error["code"] == "OPERATION_PREEMPTED"
+    assert error_of(operation)["code"] == "OPERATION_PREEMPTED"
     assert operation.step_index == index, "the worker that was taken over recorded nothing more"
     return successors[0]
 

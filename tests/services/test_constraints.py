@@ -148,6 +148,7 @@ def _(_project: Project, _vm: VM) -> None:
 
 @breaks("one_lease_per_host_and_purpose")
 def _(_project: Project, vm: VM) -> None:
+    assert vm.host
     for owner in ("one", "two"):
         HostLease.objects.create(host=vm.host, purpose="watch", owner=owner, expires_at=timezone.now())
 

@@ -21,6 +21,7 @@ from lifecycle.services import operations
 from lifecycle.services.vms import request_action, set_deletion_protection
 from tests import factories
 from tests.domain.lifecycle_md import FROM, PREEMPTS
+from tests.factories import error_of
 from tests.services.tools import no_change, refusal, undone
 
 pytestmark = [pytest.mark.bothdb, pytest.mark.django_db, pytest.mark.usefixtures("host")]
@@ -236,7 +237,8 @@ def test_preemption_closes_the_former_operation_and_names_its_successor(
     operation = request_action(vm, action, user=owner)
     former.refresh_from_db()
     assert former.status == Operation.Status.DONE
-    assert former.error["code"] == "OPERATION_PREEMPTED"
+    assert former.error
+    assert error_of(former)["code"] == "OPERATION_PREEMPTED"
     assert former.preempted_by == operation
     assert former.end_time is not None
 

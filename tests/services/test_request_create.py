@@ -11,7 +11,20 @@ from django.utils import timezone
 from lifecycle.domain.errors import DomainError, Forbidden, InvalidInput, NameTaken, NotFound, QuotaExceeded
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action
-from lifecycle.models import VM, Address, Disk, Event, Image, MachineType, Operation, Project, Quota, Transition, User
+from lifecycle.models import (
+    VM,
+    Address,
+    Disk,
+    Event,
+    Image,
+    MachineType,
+    Operation,
+    Project,
+    Quota,
+    Transition,
+    User,
+    Zone,
+)
 from lifecycle.services.vms import VMRequest, request_create
 from tests import factories
 from tests.services.tools import no_change, refusal
@@ -220,7 +233,7 @@ def test_a_retired_machine_type_is_refused(project: Project, owner: User) -> Non
 
 @pytest.mark.parametrize("missing", ["image", "zone", "machine_type"])
 def test_an_empty_catalog_is_an_answer_and_no_crash(project: Project, owner: User, missing: str) -> None:
-    {"image": Image, "machine_type": MachineType, "zone": factories.Zone}[missing].objects.all().delete()
+    {"image": Image.objects, "machine_type": MachineType.objects, "zone": Zone.objects}[missing].all().delete()
     with pytest.raises(InvalidInput) as refused:
         request_create(project, VMRequest("web-1"), user=owner)
     assert refused.value.field == missing

@@ -2,6 +2,7 @@
 
 import time
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from celery import current_app
@@ -11,6 +12,7 @@ from django_celery_beat.models import PeriodicTask
 from kombu.exceptions import OperationalError as BrokerError
 
 from lifecycle.domain.errors import InvalidInput, ResourcePoolExhausted
+from lifecycle.domain.quotas import Amounts
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action
 from lifecycle.models import Address, Image, MachineType, Membership, Project, User, Zone
@@ -193,12 +195,12 @@ def test_usage_is_the_sum_by_state(project: Project, host: object, state: State)
     factories.make_vm(factories.make_project(), state=state)
     used = quotas.usage_of(project)
     compute = state not in {State.TERMINATED, State.SUSPENDED}
-    assert used == quotas.Amounts(1, 2 if compute else 0, 256 if compute else 0, 4)
+    assert used == Amounts(1, 2 if compute else 0, 256 if compute else 0, 4)
 
 
 # -- images --------------------------------------------------------------------------------------
 
-FIELDS = {"family": "tiny", "size_bytes": 1, "virtual_size_bytes": 1, "file_name": "tiny.qcow2"}
+FIELDS: dict[str, Any] = {"family": "tiny", "size_bytes": 1, "virtual_size_bytes": 1, "file_name": "tiny.qcow2"}
 
 
 def test_an_image_is_registered_ready(db: None) -> None:
