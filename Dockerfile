@@ -14,7 +14,7 @@ FROM debian:12-slim
 RUN apt-get update && apt-get install -y --no-install-recommends \
         ca-certificates iproute2 libvirt0 libvirt-clients openssh-client python3 \
         binutils cpio debian-archive-keyring dosfstools e2fsprogs fakeroot fdisk kmod mmdebstrap mtools \
-        qemu-utils syslinux syslinux-common \
+        qemu-utils syslinux syslinux-common uidmap \
     && useradd --uid 10001 --create-home --shell /usr/sbin/nologin vmportal \
     && install -d -o vmportal -g vmportal -m 750 /var/lib/vmportal
 COPY --from=build /opt/venv /opt/venv

@@ -94,6 +94,7 @@ class Stack:
         self.start_redis()
         self.manage("migrate", "--noinput")
         self.manage("createcachetable")
+        self.manage("compilemessages", "--ignore=var", "--verbosity=0")
         self.manage("collectstatic", "--noinput")
         made = json.loads(self.manage("bootstrap", "--json"))
         self.admin_password = made["password"]
