@@ -20,7 +20,7 @@ from tests.stack import HOST_URI
 pytestmark = [pytest.mark.libvirt, pytest.mark.guest]
 
 #: libvirt tells within milliseconds to a third of a second; a busy machine is given more.
-SOON = 5.0
+SOON = 15.0
 
 
 class Heard:

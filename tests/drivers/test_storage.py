@@ -1,16 +1,16 @@
 """Pools, golden images, overlays, seeds and logs on a real host. Every verb is run twice."""
 
 import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
-import libvirt
 import pytest
 
 from lifecycle.domain.errors import Broken, Gone, Refused
 from lifecycle.drivers.base import ImageRef, Pool
 from lifecycle.drivers.libvirt import LibvirtHypervisor
-from lifecycle.drivers.libvirt.names import pool_name
+from lifecycle.drivers.libvirt.names import pool_name, pool_path
 from tests.drivers.lab import GIB
 
 pytestmark = pytest.mark.libvirt
@@ -140,6 +140,19 @@ def test_a_name_cannot_leave_its_pool(driver: LibvirtHypervisor) -> None:
         driver.write_seed("../images/evil.iso", b"x")
 
 
-def test_libvirt_calls_the_test_pools_by_our_names(driver: LibvirtHypervisor, own_id: str) -> None:
-    with pytest.raises(libvirt.libvirtError):
-        driver.conn.storagePoolLookupByName(f"vmp-{own_id}-other")
+@pytest.mark.skipif(os.geteuid() != 0, reason="removes a host's file by hand, which takes root")
+def test_files_removed_by_hand_are_missed_and_made_anew(
+    driver: LibvirtHypervisor, file: Path, golden: ImageRef, own_id: str
+) -> None:
+    image = ref(file, "byhand.raw")
+    driver.upload_image(image, file, nothing)
+    driver.create_overlay("byhand.qcow2", golden, GIB)
+    for pool, name in ((Pool.IMAGES, image.volume), (Pool.DISKS, "byhand.qcow2")):
+        Path(pool_path(own_id, pool), name).unlink()
+    assert not driver.has_image(image)
+    assert "byhand.qcow2" not in [view.name for view in driver.list_volumes(Pool.DISKS)]
+    assert driver.create_overlay("byhand.qcow2", golden, GIB)
+    driver.upload_image(image, file, nothing)
+    assert driver.has_image(image)
+    assert driver.remove_volume(Pool.IMAGES, image.volume)
+    assert driver.remove_volume(Pool.DISKS, "byhand.qcow2")

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import libvirt
 
-from lifecycle.domain.errors import Broken, Refused
+from lifecycle.domain.errors import Broken, Gone, Refused
 from lifecycle.drivers.base import ImageRef, Pool
 from lifecycle.drivers.libvirt.session import verb
 from lifecycle.drivers.libvirt.storage import StorageVerbs, abort, refresh, send_all
@@ -78,7 +78,9 @@ class ImageVerbs(StorageVerbs):
     @verb
     def image_sha256(self, image: ImageRef, keep_going: Callable[[], None]) -> str:
         """The checksum of the golden volume, read back. `Gone` when it is not there."""
-        volume = self._pool(Pool.IMAGES).storageVolLookupByName(image.volume)
+        volume = self._volume(Pool.IMAGES, image.volume)
+        if volume is None:
+            raise Gone(f"image {image.volume} is not on the host")
         if self.is_test:
             return image.sha256
         digest = hashlib.sha256()

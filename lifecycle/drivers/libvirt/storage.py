@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import libvirt
 
-from lifecycle.domain.errors import Broken, Refused
+from lifecycle.domain.errors import Broken, Gone, Refused
 from lifecycle.drivers.base import ImageRef, Pool, VolumeView
 from lifecycle.drivers.libvirt.errors import absent_is_fine, code
 from lifecycle.drivers.libvirt.names import pool_name
@@ -36,7 +36,11 @@ class Pools(Session):
     def _lay_out(self, pool: Pool) -> Any:
         found = self.conn.storagePoolDefineXML(pool_xml(self.installation, pool))
         if not found.isActive():
-            found.build(libvirt.VIR_STORAGE_POOL_BUILD_NEW)
+            try:
+                found.build(libvirt.VIR_STORAGE_POOL_BUILD_NEW)
+            except libvirt.libvirtError:
+                if not found.isActive():  # else another worker was faster
+                    raise
         found.setAutostart(True)
         return found
 
@@ -48,9 +52,16 @@ class Pools(Session):
                 raise
 
     def _volume(self, pool: Pool, name: str) -> Any | None:
-        """The volume, or None. A file that came or went behind libvirt's back is noticed."""
+        """The volume, or None; libvirt goes by what it remembers, so its file is looked at."""
+        found = self._pool(pool)
         with absent_is_fine():
-            return self._pool(pool).storageVolLookupByName(name)
+            volume = found.storageVolLookupByName(name)
+            try:
+                volume.info()
+            except libvirt.libvirtError:
+                refresh(found)
+                volume = found.storageVolLookupByName(name)
+            return volume
         return None
 
     def _path(self, pool: Pool, name: str) -> str:
@@ -68,13 +79,14 @@ class Pools(Session):
 
     def _make(self, pool: Pool, xml: str, name: str) -> tuple[Any, bool]:
         """The volume made from `xml`, or the one that was there; and whether it is new."""
-        found = self._pool(pool)
+        if (known := self._volume(pool, name)) is not None:
+            return known, False
         try:
-            return found.createXML(xml), True
-        except libvirt.libvirtError as error:
-            with absent_is_fine():
-                return found.storageVolLookupByName(name), False
-            raise error from None
+            return self._pool(pool).createXML(xml), True
+        except libvirt.libvirtError:
+            if (known := self._volume(pool, name)) is None:
+                raise
+            return known, False  # another worker was faster
 
 
 class StorageVerbs(Pools):
@@ -96,7 +108,9 @@ class StorageVerbs(Pools):
             HypervisorError: `Gone` without the golden image; `Refused` when the disk would be smaller than it;
                 `Broken` when a volume of that name stands on something else.
         """
-        base = self._pool(Pool.IMAGES).storageVolLookupByName(image.volume)
+        base = self._volume(Pool.IMAGES, image.volume)
+        if base is None:
+            raise Gone(f"image {image.volume} is not on the host")
         if capacity_bytes < base.info()[1]:
             raise Refused(f"a disk of {capacity_bytes} bytes is smaller than its image {image.volume}")
         xml = overlay_xml(volume, capacity_bytes, base.path(), image.format)
