@@ -68,12 +68,12 @@ def health(host: Host) -> str:
     return str(Host.objects.values_list("health", flat=True).get(pk=host.pk))
 
 
-def goes_down(host: Host, seconds: float = 5.0) -> None:
+def goes_down(host: Host, seconds: float = 15.0) -> None:
     """Wait until the host is recorded as down."""
     wait_until(lambda: health(host) == Host.Health.DOWN, seconds, "the host to be down")
 
 
-def comes_up(host: Host, seconds: float = 10.0) -> None:
+def comes_up(host: Host, seconds: float = 20.0) -> None:
     """Wait until the host is recorded as up."""
     wait_until(lambda: health(host) == Host.Health.UP, seconds, "the host to be up")
 
@@ -110,7 +110,7 @@ def test_a_hanging_host_is_down_after_its_keepalive_and_delays_no_other(
     thread.start()
     wait_until(lambda: HostLease.objects.filter(host=real_host).exists(), 5, "the other host's watcher")
     Host.objects.filter(pk=real_host.pk).update(health=Host.Health.UNKNOWN)
-    comes_up(real_host, 8)
+    comes_up(real_host)
     goes_down(lonely_guest.host, 30)
     assert lonely_guest.state == State.RUNNING
     private.thaw_daemon()
@@ -127,7 +127,7 @@ def test_hosts_that_come_and_go_are_followed(private: PrivateHost, installation:
     try:
         connect(private.uri).ensure_pools()
         host = make_host("late", zone=zone, uri=private.uri, health=Host.Health.UNKNOWN)
-        comes_up(host, 10)
+        comes_up(host)
         Host.objects.filter(pk=host.pk).delete()
         wait_until(lambda: not threads.names(), 10, "the thread of the removed host to end")
     finally:

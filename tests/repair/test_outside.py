@@ -156,7 +156,7 @@ def test_a_guest_that_keeps_dying_is_given_up(guest: Guest, monkeypatch: pytest.
         guest.becomes(State.REPAIRING, SOON)
         guest.becomes(State.RUNNING, 20)
     os.kill(guest.qemu_pid, signal.SIGKILL)
-    guest.becomes(State.TERMINATED, 5)
+    guest.becomes(State.TERMINATED, SOON)
     assert observations.RESTARTED_TOO_OFTEN in guest.vm.state_reason
 
 
