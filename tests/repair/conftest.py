@@ -159,8 +159,8 @@ Make = Callable[..., Guest]
 
 @pytest.fixture
 def make_guest(
-    worker: Worker,
     real_host: Host,
+    worker: Worker,  # after the host: it has stopped when the host is cleaned up
     real_image: Image,
     machine_type: MachineType,
     project: Project,
