@@ -7,6 +7,7 @@
 const EMPTY = "–";
 const REFRESH_MS = 150;
 const LIST_MS = 1_000;
+const AGAIN_MS = 2_000;
 /** So many rows at once are fetched as one list. */
 const MANY = 5;
 const WANTS_REFRESH = '[hx-trigger~="vmportal:changed"]';
@@ -28,6 +29,10 @@ export class Page {
   /** @param {Object<string, string>} names of the states, in the page's language */
   constructor(names) {
     this.#names = names;
+    document.addEventListener("htmx:sendError", (event) => this.#refreshAgain(event.detail.elt));
+    document.addEventListener("htmx:responseError", (event) => {
+      if (event.detail.xhr.status >= 500) this.#refreshAgain(event.detail.elt);
+    });
   }
 
   // --- what is there ------------------------------------------------------------------------------------------
@@ -130,6 +135,15 @@ export class Page {
     for (const part of parts) {
       if (inLists.length <= MANY || !inLists.includes(part)) part.dispatchEvent(new CustomEvent("vmportal:changed"));
     }
+  }
+
+  /** A part did not come, and no further event may ask for it: ask again in a while. */
+  #refreshAgain(part) {
+    const trigger = part.getAttribute("hx-trigger") ?? "";
+    setTimeout(() => {
+      if (trigger.includes("vmportal:changed")) part.dispatchEvent(new CustomEvent("vmportal:changed"));
+      if (trigger.includes("vmportal:listchanged")) this.refreshLists({ soon: true });
+    }, AGAIN_MS);
   }
 
   /** Let lists be fetched again: `soon` for a VM that came or went, else within a second. */

@@ -141,7 +141,13 @@
     if (event.persisted && document.body.dataset.project) location.reload();
   });
 
+  // A script may be lost on its way (a VM's new interface on this very machine changes the network under the browser):
+  // ask again until it is there. One that is there is not run twice.
+  const load = (script, wait = 500) =>
+    import(script.src).catch(() => setTimeout(load, wait, script, Math.min(2 * wait, 15_000)));
+
   const start = () => {
+    for (const script of document.querySelectorAll("script[type=module]")) load(script);
     for (const box of document.querySelectorAll("[data-follow]")) toEnd(box);
     document.querySelector("[data-focus]")?.focus();
     refreshTimes();

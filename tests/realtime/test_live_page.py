@@ -9,6 +9,7 @@ import pytest
 from django.contrib.sessions.models import Session
 from django.db import transaction
 from playwright.sync_api import Browser, BrowserContext, Page, Route, WebSocketRoute, expect, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
 
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action, Asker
@@ -85,8 +86,20 @@ def badge(page: Page) -> Any:
 
 def open_page(page: Page, path: str = "") -> None:
     """Open the project's VM list, or the page of one, and wait until it is live."""
-    page.goto(f"/projects/lab/vms/{path}")
+    visit(page, path)
     expect_status(page, "connected")
+
+
+def visit(page: Page, path: str = "") -> None:
+    """Navigate; again when a network of the machine changed meanwhile, at which Chromium drops what is under way."""
+    for _ in range(5):
+        try:
+            page.goto(f"/projects/lab/vms/{path}")
+        except PlaywrightError as error:
+            if "ERR_NETWORK_CHANGED" not in error.message:
+                raise
+        else:
+            return
 
 
 def expect_status(page: Page, status: str) -> None:
@@ -256,6 +269,12 @@ def test_what_changed_before_the_connection_was_there_is_not_missed(page: Page, 
     expect(badge(page)).to_have_attribute("data-state", "STOPPING")
 
 
+@pytest.mark.parametrize("script", ["live.js", "page.js"])
+def test_a_script_that_was_lost_on_its_way_is_asked_for_again(page: Page, vm: VM, script: str) -> None:
+    page.route(f"**/{script}", lambda route: route.abort("failed"), times=2)
+    open_page(page)
+
+
 def test_who_missed_too_much_fetches_a_snapshot(
     page: Page, web: Web, project: Project, vm: VM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,7 +298,7 @@ def test_who_missed_too_much_fetches_a_snapshot(
 @pytest.mark.usefixtures("quick_heartbeat")
 def test_without_redis_the_page_says_so_and_is_still_right(page: Page, vm: VM, redis: RedisServer) -> None:
     redis.kill()
-    page.goto("/projects/lab/vms/")
+    visit(page)
     expect_status(page, "off")
     expect(page.locator("[data-live-status]")).to_have_text("Live updates are off")
     stop(vm)
@@ -303,6 +322,18 @@ def test_a_fragment_that_comes_late_does_not_bring_the_past_back(page: Page, vm:
     stopped(vm)
     expect(badge(page)).to_have_attribute("data-state", "TERMINATED")
     assert seen(page) == ["RUNNING", "STOPPING", "TERMINATED"]
+
+
+def test_a_fragment_that_was_lost_is_asked_for_again(page: Page, project: Project, vm: VM) -> None:
+    page.route("**/fragment/**part=panel**", lambda route: route.abort("failed"), times=2)
+    open_page(page, "web-1/")
+    stop(vm)
+    expect(page.locator("#timeline li")).to_have_count(1)
+
+    open_page(page)
+    page.route("**/vms/?**", lambda route: route.fulfill(status=503), times=1)
+    change(factories.make_vm(project, "web-2"))
+    expect(page.locator("[data-vm]")).to_have_count(2)
 
 
 def test_a_fragment_that_knows_more_than_the_events_is_not_overwritten(page: Page, vm: VM) -> None:

@@ -83,6 +83,25 @@ def test_a_hung_redis_is_noticed_and_forgiven(
         until(lambda: set(watcher.numbers()) == {1, 2, 3}, "all events")
 
 
+def test_a_page_opened_while_redis_hangs_is_live_when_it_goes_on(
+    web: Web, project: Project, cookie: str, vm: VM, redis: RedisServer
+) -> None:
+    """The connection to Redis is given up half-way through its greeting."""
+    redis.freeze()
+    try:
+        with watching(web, project, cookie) as watcher:
+            assert watcher.wait_for("hello")[0]["live"] is False
+            change(vm)
+            watcher.wait_for("event", 1, seconds=10)
+            redis.thaw()
+            until(lambda: watcher.of("heartbeat")[-1]["live"], "live", 10)
+            until(push.available, "pushes again", 10)
+            change(vm)
+            until(lambda: set(watcher.numbers()) == {1, 2}, "all events")
+    finally:
+        redis.thaw()
+
+
 @pytest.mark.parametrize("trouble", [RedisServer.kill, RedisServer.freeze])
 def test_nobody_who_pushes_waits_for_redis(
     redis: RedisServer, trouble: Callable[[RedisServer], None], transactional_db: None
