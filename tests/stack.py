@@ -210,7 +210,9 @@ def clean_host(installation: str) -> None:
     for pool in connection.listAllStoragePools():
         if pool.name().startswith(mine):
             with quiet:
-                for volume in pool.listAllVolumes():
+                pool.refresh()  # virtlogd's files are unknown to libvirt until it looks
+            for volume in pool.listAllVolumes():
+                with quiet:
                     volume.delete()
             with quiet:
                 pool.destroy()
@@ -219,6 +221,8 @@ def clean_host(installation: str) -> None:
             with quiet:
                 pool.undefine()
     connection.close()
+    with contextlib.suppress(OSError):
+        (Path("/var/lib/libvirt/vmportal") / installation).rmdir()
 
 
 @contextlib.contextmanager

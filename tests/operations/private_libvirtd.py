@@ -48,13 +48,14 @@ class PrivateLibvirtd:
             time.sleep(0.02)
 
     def _command(self) -> list[str]:
-        """As root, it is started as an unprivileged user: a libvirtd of root would take the machine's places."""
+        """It ends with the tests, however they end. Never as root: such a libvirtd would take the machine's places."""
+        bound = ["setpriv", "--pdeathsig", "TERM"]
         if os.geteuid():
-            return [PROGRAM]
+            return [*bound, PROGRAM]
         nobody = pwd.getpwnam("nobody")
         for directory in (self.root, *self.root.iterdir()):
             os.chown(directory, nobody.pw_uid, nobody.pw_gid)
-        return ["setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups", PROGRAM]
+        return [*bound, f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups", PROGRAM]
 
     def answers(self) -> bool:
         """Whether its socket accepts connections."""
