@@ -4,13 +4,15 @@ import hashlib
 import secrets
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from lifecycle.domain.errors import HypervisorError
-from lifecycle.drivers.base import ImageRef
+from lifecycle.drivers.base import ImageRef, Pool
 from lifecycle.drivers.libvirt import LibvirtHypervisor, connect
+from lifecycle.drivers.libvirt.names import pool_path
 from tests.drivers.lab import BOOT_SECONDS, Guest, domain_spec, network_spec, prepare, wait_for
 from tests.stack import HOST_URI, clean_host
 
@@ -34,6 +36,8 @@ def driver(own_id: str) -> Iterator[LibvirtHypervisor]:
     finally:
         hypervisor.close()
         clean_host(own_id)
+        with suppress(OSError):  # libvirt removes its pools' directories, not the one around them; root may
+            Path(pool_path(own_id, Pool.DISKS)).parent.rmdir()
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import pytest
 from lifecycle.domain.errors import Busy, Transient
 from lifecycle.drivers.libvirt import Hypervisors
 from lifecycle.drivers.libvirt.gate import Gate
+from lifecycle.drivers.libvirt.lines import Lines
 
 
 def test_one_more_call_than_the_limit_is_busy() -> None:
@@ -33,12 +34,36 @@ def test_one_more_call_than_the_limit_is_busy() -> None:
         pass
 
 
-def test_a_call_within_a_call_needs_no_second_slot() -> None:
+def test_a_verb_within_a_verb_goes_on_with_the_same_connection() -> None:
     gate = Gate(calls_max=1, wait_seconds=0.05)
-    with gate.slot(), gate.slot():
-        pass
+    opened: list[str] = []
+
+    def open_another() -> str:
+        opened.append("another")
+        return "another"
+
+    lines = Lines("first", open_another, gate)
+    with lines.line(), lines.line():
+        assert lines.current == "first"
     with gate.slot():
         pass
+    assert opened == []
+
+
+def test_each_call_under_way_has_a_connection_of_its_own() -> None:
+    lines = Lines("first", lambda: "another", Gate(calls_max=2))
+    seen: list[str] = []
+
+    def call() -> None:
+        with lines.line():
+            seen.append(lines.current)
+
+    with lines.line():
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join()
+        seen.append(lines.current)
+    assert seen == ["another", "first"]
 
 
 def test_a_failure_gives_its_slot_back() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from lifecycle.drivers.libvirt import LibvirtHypervisor
 from tests.drivers.conftest import Guests
-from tests.drivers.lab import Guest, domain_spec, network_spec, own_addresses
+from tests.drivers.lab import Guest, domain_spec, network_spec, own_addresses, wait_for
 
 pytestmark = [pytest.mark.libvirt, pytest.mark.guest]
 
@@ -156,5 +156,5 @@ def test_a_false_answer_to_arp_reaches_nobody(alice: Guest, bob: Guest) -> None:
 def test_ipv6_goes_nowhere(alice: Guest, bob: Guest) -> None:
     for guest, address in ((alice, "fd99::1"), (bob, "fd99::2")):
         guest.says(f"ip -6 addr add {address}/64 dev eth0")
-    assert alice.run("ping -6 -c 1 -W 3 fd99::1").returncode == 0
+    wait_for(lambda: alice.run("ping -6 -c 1 -W 3 fd99::1").returncode == 0, 30, "address of its own")
     assert alice.run("ping -6 -c 2 -W 3 fd99::2").returncode != 0

@@ -12,24 +12,18 @@ WAIT_SECONDS: Final = 1.0
 
 
 class Gate:
-    """At most `calls_max` threads inside at once. A thread that is inside may pass again."""
+    """At most `calls_max` threads inside at once."""
 
     def __init__(self, calls_max: int = CALLS_MAX, wait_seconds: float = WAIT_SECONDS) -> None:
         self._slots = threading.BoundedSemaphore(calls_max)
         self._wait_seconds = wait_seconds
-        self._mine = threading.local()
 
     @contextmanager
     def slot(self) -> Iterator[None]:
         """Raises `Busy` when no slot gets free in time."""
-        if getattr(self._mine, "inside", False):
-            yield
-            return
         if not self._slots.acquire(timeout=self._wait_seconds):
             raise Busy("the host's limit of simultaneous calls is reached")
-        self._mine.inside = True
         try:
             yield
         finally:
-            self._mine.inside = False
             self._slots.release()

@@ -22,6 +22,8 @@ from lifecycle.drivers.libvirt.xml import E, to_text
 #: mov al, 0xfe; out 0x64, al; hlt; jmp back: reset through the keyboard controller, then wait for it.
 _CODE: Final = bytes.fromhex("b0fee664f4ebfd")
 BOOT_SECTOR: Final = _CODE.ljust(510, b"\0") + b"\x55\xaa"
+#: The firmware does not boot from a disk of a single sector.
+DISK_BYTES: Final = 2**20
 #: How long a probe guest may take. Emulation on a busy machine is slow; the firmware alone takes it a second.
 SECONDS: Final = {"kvm": 6.0, "qemu": 15.0}
 _STEP_SECONDS: Final = 0.1
@@ -80,7 +82,7 @@ class Probe:
 
     def _boot_volume(self) -> Any:
         pool = self.conn.storagePoolLookupByName(pool_name(self.installation, Pool.DISKS))
-        volume = pool.createXML(raw_volume_xml(f"probe-{uuid4()}.raw", len(BOOT_SECTOR), "0600"))
+        volume = pool.createXML(raw_volume_xml(f"probe-{uuid4()}.raw", DISK_BYTES, "0600"))
         stream = self.conn.newStream(0)
         volume.upload(stream, 0, len(BOOT_SECTOR))
         stream.send(BOOT_SECTOR)
