@@ -8,6 +8,7 @@ import libvirt
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from tests.e2e.conftest import visit
 from tests.stack import HOST_URI, Stack, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.guest]
@@ -58,10 +59,10 @@ def ssh(address: str, key: Path, command: str) -> str:
 def test_a_person_creates_a_vm_and_lives_with_it(stack: Stack, page: Page, key: Path) -> None:
     """Create, watch, reach by ssh, suspend, resume, reset, stop, start, destroy outside, delete."""
     watcher = page.context.new_page()
-    watcher.goto(LIST)
+    visit(watcher, LIST)
     expect(watcher.locator("[data-live-status]")).to_have_attribute("data-live-status", "connected")
 
-    page.goto(f"{LIST}new/")
+    visit(page, f"{LIST}new/")
     page.fill("input[name=name]", NAME)
     page.fill("textarea[name=ssh_keys]", key.with_suffix(".pub").read_text())
     page.locator("form:has(input[name=name]) button[type=submit]").click()
