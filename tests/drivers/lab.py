@@ -109,7 +109,7 @@ class Guest:
 
     def connects(self, address: str, port: int, options: str = "") -> bool:
         """Whether a TCP connection from inside is taken; who takes it must say something or hang up."""
-        return self.run(f"nc -w 4 {options} {shlex.quote(address)} {port} </dev/null").returncode == 0
+        return self.run(f"nc -w 3 {options} {shlex.quote(address)} {port} </dev/null").returncode == 0
 
     def answers(self) -> bool:
         """Whether ssh works."""
