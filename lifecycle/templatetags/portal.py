@@ -203,8 +203,8 @@ def took(row: Any) -> str:
 
 @register.filter
 def seconds_long(seconds: int) -> str:
-    """Seconds as people say them: whole minutes and hours as such, the rest to the second."""
-    if seconds < 60 or seconds % 60:
+    """Seconds as people say them: ten minutes and less to the second."""
+    if seconds < 60 or (seconds < 600 and seconds % 60):
         return _("%(n)s s") % {"n": seconds}
     now = timezone.now()
     return timesince(now - timedelta(seconds=seconds), now, depth=1)
