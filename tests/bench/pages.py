@@ -22,7 +22,7 @@ SIZES = (10, 1_000, 10_000)
 
 
 class Browser:
-    """One keep-alive connection with a session."""
+    """One keep-alive connection with a session, opened again when the server closed it for being idle."""
 
     def __init__(self, stack: Stack, cookie: str) -> None:
         self.connection = http.client.HTTPConnection("127.0.0.1", stack.port, timeout=30)
@@ -30,12 +30,19 @@ class Browser:
 
     def get(self, path: str) -> bytes:
         """The page's bytes; anything but 200 is an error."""
-        self.connection.request("GET", path, headers={"Cookie": self.cookie})
-        answer = self.connection.getresponse()
-        body = answer.read()
+        try:
+            answer, body = self._ask(path)
+        except http.client.RemoteDisconnected:
+            self.connection.close()
+            answer, body = self._ask(path)
         if answer.status != 200:
             raise RuntimeError(f"{path}: {answer.status}")
         return body
+
+    def _ask(self, path: str) -> tuple[http.client.HTTPResponse, bytes]:
+        self.connection.request("GET", path, headers={"Cookie": self.cookie})
+        answer = self.connection.getresponse()
+        return answer, answer.read()
 
 
 def fill(owner: User, count: int) -> Project:
