@@ -188,8 +188,12 @@ def test_processes_are_found_by_their_mark_and_ended(installation: Installation)
 
 def test_anybodys_processes_are_known_by_the_directory_they_name(tmp_path: Path) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", "input()", str(tmp_path / "run" / "x.conf")], stdin=subprocess.PIPE
+        [sys.executable, "-c", "print(flush=True); input()", str(tmp_path / "run" / "x.conf")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     ) as process:
+        assert process.stdout
+        process.stdout.readline()  # it has become itself
         found = mention(tmp_path / "run")
         end(found)
     assert process.pid in found
