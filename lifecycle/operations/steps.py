@@ -216,8 +216,3 @@ def guest_is_off(context: Context) -> bool:
 def seconds_since(iso: str | None) -> float:
     """Age of a remembered moment, 0 when there is none."""
     return (timezone.now() - datetime.fromisoformat(iso)).total_seconds() if iso else 0.0
-
-
-def wait(seconds: float, detail: str) -> Again:
-    """Look again later."""
-    return Again(seconds, detail)

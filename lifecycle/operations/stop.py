@@ -10,7 +10,7 @@ from lifecycle.domain.text import mark
 from lifecycle.domain.transitions import Action
 from lifecycle.operations import steps
 from lifecycle.operations.context import Context
-from lifecycle.operations.definition import Definition, Outcome, Step
+from lifecycle.operations.definition import Again, Definition, Outcome, Step
 
 
 def _keeps_memory(context: Context) -> bool:
@@ -35,13 +35,13 @@ def _await_off(context: Context) -> Outcome:
     if not context.recall("asked_at"):
         # It came up after it was found off: by the last call of a worker that was taken over.
         _ask_guest(context)
-        return steps.wait(0.2, "waiting for the guest to shut down")
+        return Again(0.2, "waiting for the guest to shut down")
     waited, grace = steps.seconds_since(context.recall("asked_at")), context.vm.stop_grace_seconds
     if waited < grace:
         # A guest that still boots misses the power button: it is pressed again while we wait.
         if waited > 5:
             context.host().ask_shutdown(context.vm.id)
-        return steps.wait(min(2.0, max(0.2, grace - waited)), "waiting for the guest to shut down")
+        return Again(min(2.0, max(0.2, grace - waited)), "waiting for the guest to shut down")
     context.remember(forced=True)
     return steps.power_off(context)
 

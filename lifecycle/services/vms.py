@@ -24,7 +24,7 @@ from lifecycle.services import networks, operations, quotas
 from lifecycle.services.db import lock_project, service
 from lifecycle.services.transitions import born, move
 
-#: The data of the first phase of an action that is asked for: None stays where it is.
+#: Actions that take vCPUs and memory which the VM does not hold while it rests: quota is asked first.
 _NEEDS_COMPUTE = frozenset({Action.START, Action.RESUME})
 
 
