@@ -79,8 +79,11 @@ def test_it_has_its_address_and_is_heard_on_its_serial_port(driver: LibvirtHyper
     (lease,) = driver.leases(guest.spec.network.name)
     assert (lease.mac, lease.ip, lease.hostname) == (guest.spec.mac, guest.spec.ip, guest.spec.vm_name)
     (log,) = [v for v in driver.list_volumes(Pool.SERIAL) if v.name == guest.spec.serial_volume]
-    text = driver.read_volume(Pool.SERIAL, log.name, 0, log.capacity_bytes)
-    assert guest.spec.vm_name.encode() in text
+
+    def heard() -> bool:
+        return guest.spec.vm_name.encode() in driver.read_volume(Pool.SERIAL, log.name, 0, 2**20)
+
+    wait_for(heard, BOOT_SECONDS, "the guest's name on its serial port")
     assert "qemu-system-x86_64" in driver.qemu_log_tail(guest.spec.uuid, guest.spec.name)
     assert driver.qemu_log_tail(guest.spec.uuid, "no-such-domain") == ""
 

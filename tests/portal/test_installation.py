@@ -58,9 +58,9 @@ def test_a_name_that_would_break_the_configurations_is_refused(name: str) -> Non
 
 
 def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "var").write_text("")
+    (tmp_path / "file").write_text("")
     with pytest.raises(PortalError, match="cannot hold an installation"):
-        Installation(tmp_path / "var").prepare()
+        Installation(tmp_path / "file").prepare()
 
 
 def test_two_commands_do_not_change_one_installation_at_once(installation: Installation) -> None:
