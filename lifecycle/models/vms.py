@@ -27,6 +27,10 @@ POWER_CHOICES = [(p.value, p.value) for p in Power]
 PLACED = [State.STAGING, State.RUNNING, State.SUSPENDING, State.SUSPENDED]
 
 
+#: LIFECYCLE: hostErrorTimeoutSeconds is 90 to 330 in steps of 30.
+HOST_ERROR_TIMEOUTS = list(range(90, 331, 30))
+
+
 class VMQuerySet(models.QuerySet["VM"]):
     """Fetching is authorising: views start here."""
 
@@ -77,8 +81,22 @@ class VM(models.Model):
     startup_script = models.TextField(_("startup script"), blank=True, default="")
     user_data = models.TextField(_("user data"), blank=True, default="")
     automatic_restart = models.BooleanField(_("automatic restart"), default=True)
+    # Columns that came later have a default in the database: processes of the version before still insert.
+    host_error_timeout_seconds = models.PositiveSmallIntegerField(
+        _("host error timeout (s)"),
+        default=90,
+        db_default=90,
+        help_text=_("How long its host may be silent: 90 to 330, in steps of 30."),
+    )
     stop_grace_seconds = models.PositiveIntegerField(_("grace period at stop (s)"), default=90)
     deletion_protection = models.BooleanField(_("deletion protection"), default=False)
+    adopted = models.BooleanField(
+        _("adopted"),
+        default=False,
+        db_default=False,
+        help_text=_("Its domain was made by others: its definition and disks stay theirs."),
+    )
+    expiry_noticed_at = models.DateTimeField(_("told of the end of its suspension"), null=True, blank=True)
 
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("created by")
@@ -108,6 +126,9 @@ class VM(models.Model):
                 name="a_vm_with_a_domain_has_a_host",
             ),
             models.CheckConstraint(condition=Q(vcpus__gte=1, memory_mib__gte=64), name="a_vm_has_cpu_and_memory"),
+            models.CheckConstraint(
+                condition=Q(host_error_timeout_seconds__in=HOST_ERROR_TIMEOUTS), name="a_host_error_timeout_is_known"
+            ),
         ]
 
     def __str__(self) -> str:

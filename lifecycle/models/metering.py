@@ -1,0 +1,50 @@
+"""Metering intervals: what a VM was and had, from when to when. Prices come later; nothing is ever incremented."""
+
+from django.db import models
+from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
+
+from lifecycle.models.history import Transition
+from lifecycle.models.projects import Project
+from lifecycle.models.vms import STATE_CHOICES, VM
+
+
+class MeteringInterval(models.Model):
+    """The time a VM spent in one state with one shape: half-open [started_at, ended_at), without end while it lasts.
+
+    Opened and closed in the transaction of the transition that begins and ends it; the intervals of a VM
+    neither overlap nor leave a gap. What of it is billed follows from the state (LIFECYCLE's table).
+    """
+
+    vm = models.ForeignKey(VM, on_delete=models.PROTECT, related_name="metering", verbose_name=_("VM"))
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="metering", verbose_name=_("project"))
+    opened_by = models.ForeignKey(Transition, on_delete=models.PROTECT, related_name="+", verbose_name=_("opened by"))
+    state = models.CharField(_("state"), max_length=12, choices=STATE_CHOICES)
+    started_at = models.DateTimeField(_("from"))
+    ended_at = models.DateTimeField(_("to"), null=True, blank=True)
+    machine_type = models.CharField(_("machine type"), max_length=40)
+    vcpus = models.PositiveSmallIntegerField(_("vCPUs"))
+    memory_mib = models.PositiveIntegerField(_("memory (MiB)"))
+    disk_gib = models.PositiveIntegerField(_("disk (GiB)"))
+
+    class Meta:
+        verbose_name = _("metering interval")
+        verbose_name_plural = _("metering intervals")
+        ordering = ["-started_at", "-id"]
+        indexes = [
+            models.Index(fields=["vm", "started_at"], name="metering_by_vm"),
+            models.Index(fields=["project", "started_at"], name="metering_by_project"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["vm"], condition=Q(ended_at__isnull=True), name="one_open_metering_interval_per_vm"
+            ),
+            models.UniqueConstraint(fields=["opened_by"], name="a_transition_opens_one_interval"),
+            models.CheckConstraint(
+                condition=Q(ended_at__isnull=True) | Q(ended_at__gte=F("started_at")),
+                name="a_metering_interval_has_no_negative_length",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.vm} {self.state} {self.started_at:%F %T}"
