@@ -189,9 +189,9 @@ def test_in_the_foreground_it_ends_by_ctrl_c(portal: Portal) -> None:
 @pytest.mark.usefixtures("first_up")
 def test_what_a_killed_supervisor_left_behind_is_ended_by_the_next_up(portal: Portal) -> None:
     assert portal.up().returncode == 0
-    os.kill(int((portal.var / "run" / "supervisord.pid").read_text()), signal.SIGKILL)
     orphans = portal.left()
-    assert orphans
+    assert {each["pid"] for each in portal.status()["processes"]} < set(orphans)
+    os.kill(int((portal.var / "run" / "supervisord.pid").read_text()), signal.SIGKILL)
     again = portal.up()
     assert again.returncode == 0, again.stdout + again.stderr
     assert not set(orphans) & set(portal.left())

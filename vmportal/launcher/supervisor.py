@@ -127,6 +127,8 @@ def redis_configuration(installation: Installation) -> str:
             "maxmemory-policy volatile-lru",
             "databases 1",
             "daemonize no",
+            # A title of its own would overwrite its environment, by which processes.carries finds it again.
+            "set-proc-title no",
             "",
         ]
     )
