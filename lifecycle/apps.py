@@ -12,7 +12,9 @@ class LifecycleConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Wire what cuts live connections when a session ends."""
+        """Wire what cuts live connections when a session ends, and what guards the database."""
+        from lifecycle.models import guards
         from lifecycle.realtime import signals
 
         signals.connect()
+        guards.connect(self)

@@ -5,7 +5,8 @@ state holds: an address and a disk always, a host and a reservation where its st
 """
 
 import secrets
-from itertools import count
+from datetime import datetime
+from itertools import count, pairwise
 from typing import Any
 from uuid import UUID
 
@@ -31,6 +32,7 @@ from lifecycle.models import (
     Zone,
 )
 from lifecycle.services import capacity, networks
+from lifecycle.services.transitions import born, move
 
 _numbers = count(1)
 
@@ -171,6 +173,38 @@ def _hold(vm: VM, host: Host, disk_gib: int) -> None:
     capacity.reserve(vm)
     if State(vm.state) not in HOLDS_COMPUTE:
         capacity.release_compute(vm)
+
+
+#: By which way a VM got into a state: what its log says before.
+_CAME_BY: dict[State, tuple[tuple[Action, State], ...]] = {
+    State.PROVISIONING: ((Action.CREATE, State.PROVISIONING),),
+    State.STAGING: ((Action.CREATE, State.PROVISIONING), (Action.CREATE, State.STAGING)),
+    State.RUNNING: ((Action.ADOPT, State.RUNNING),),
+    State.TERMINATED: ((Action.ADOPT, State.TERMINATED),),
+    State.STOPPING: ((Action.ADOPT, State.RUNNING), (Action.STOP, State.STOPPING)),
+    State.REPAIRING: ((Action.ADOPT, State.RUNNING), (Action.CRASH, State.REPAIRING)),
+    State.SUSPENDING: ((Action.ADOPT, State.RUNNING), (Action.SUSPEND, State.SUSPENDING)),
+    State.SUSPENDED: ((Action.ADOPT, State.RUNNING), (Action.OBSERVED_SAVE, State.SUSPENDED)),
+}
+
+
+def give_history(vm: VM, born_at: datetime | None = None) -> VM:
+    """Write the log and the metering intervals of a VM that `make_vm` made, as if it had come into its state.
+
+    Born at `born_at` (or `created_at`), in its state since `state_since`. `make_vm` writes neither, because most
+    tests look at the transitions they cause.
+    """
+    state, since = vm.lifecycle_state, vm.state_since
+    steps = _CAME_BY[state]
+    vm.created_at = vm.state_since = min(born_at or vm.created_at, since)
+    with transaction.atomic():
+        vm.state = steps[0][1]
+        VM.objects.filter(pk=vm.pk).update(state=vm.state, state_since=vm.state_since, created_at=vm.created_at)
+        born(vm, steps[0][0], asked_by=Asker.OPERATOR)
+        for (_before, source), (action, target) in pairwise(steps):
+            move(vm.pk, action, source, target, asked_by=Asker.OPERATOR, occurred_at=since)
+        VM.objects.filter(pk=vm.pk).update(state_since=since)
+    return reload_vm(vm.pk)
 
 
 def make_operation(vm: VM, action: Action, *, steps: tuple[str, ...] = (), **fields: Any) -> Operation:

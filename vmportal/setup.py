@@ -45,6 +45,7 @@ def main() -> int:
         tell(step="Preparing the database")
         django.setup()
         call_command("migrate", interactive=False, verbosity=0)
+        call_command("check", tags=["database"], databases=["default"], fail_level="WARNING", stdout=sys.stderr)
         call_command("createcachetable", verbosity=0)
         collect_static()
         first = bootstrap()

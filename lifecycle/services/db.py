@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
+from uuid import UUID
 
 from django.db import OperationalError, connection, transaction
 
@@ -48,3 +49,8 @@ def lock_project(project_id: int) -> Project:
     quota sound. (On SQLite the immediate transaction holds the whole database.)
     """
     return Project.objects.select_for_update().get(pk=project_id)
+
+
+def lock_project_of(vm_id: UUID) -> Project | None:
+    """The project's row of a VM, tombstones included, locked as `lock_project` does; None when there is no such VM."""
+    return Project.objects.select_for_update(of=("self",)).filter(vms=vm_id).first()

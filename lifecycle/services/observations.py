@@ -215,9 +215,10 @@ def _move(
     occurred_at: datetime,
     **fields: Any,
 ) -> None:
-    """`occurred_at` never goes behind the VM's last change."""
-    at = max(occurred_at, vm.state_since)
-    move(vm.id, action, source, target, asked_by=by, operation=operation, reason=reason, occurred_at=at, **fields)
+    move(
+        vm.id, action, source, target,
+        asked_by=by, operation=operation, reason=reason, occurred_at=occurred_at, **fields,
+    )  # fmt: skip
 
 
 def _crash(

@@ -12,7 +12,8 @@ from lifecycle.domain.states import State
 from lifecycle.domain.transitions import BIRTHS, DEATHS, Action, Asker, may_move
 from lifecycle.models import VM, Operation, Transition, User
 from lifecycle.realtime import publish
-from lifecycle.services.db import lock_project, service
+from lifecycle.services import metering
+from lifecycle.services.db import lock_project_of, service
 
 
 @service
@@ -34,7 +35,8 @@ def move(
     Args:
         source: the state, or the states, expected now.
         reason: a sentence for people, kept on the VM and the transition.
-        occurred_at: when it really happened; now when not given.
+        occurred_at: when it really happened; now when not given. Never earlier than the VM's last change: what
+            claims to be (a clock set back, a proof of life older than the change) occurred with that change.
         fields: further columns of the VM to set in the same UPDATE.
 
     Raises:
@@ -43,30 +45,36 @@ def move(
     """
     now = timezone.now()
     expected = {State(source)} if isinstance(source, str) else {State(s) for s in source}
-    project_id = VM.objects.values_list("project_id", flat=True).get(pk=vm_id)
-    lock_project(project_id)
-    found = State(VM.objects.values_list("state", flat=True).get(pk=vm_id))
+    project = lock_project_of(vm_id)
+    if project is None:
+        raise VM.DoesNotExist(f"there is no VM {vm_id}")
+    before = metering.look(vm_id)
+    found = before.state
     if found not in expected:
         raise _conflict(vm_id, expected, found)
     if not (may_move(action, found, target) if target else found in DEATHS):
         raise ValueError(f"the table has no {action}: {found} -> {target}")
-    changes: dict[str, Any] = {"state_since": occurred_at or now, "state_reason": reason[:300], **fields}
+    at = max(occurred_at or now, before.changed_at)
+    changes: dict[str, Any] = {"state_since": at, "state_reason": reason[:300], **fields}
     changes |= {"state": target} if target else {"deleted_at": now}
     if not VM.objects.filter(pk=vm_id, state=found, deleted_at__isnull=True).update(**changes):
         raise _conflict(vm_id, expected, found)
     number = publish.vm_changed(vm_id)
-    _append(vm_id, number, found, target, action, operation, asked_by, user, reason, occurred_at or now)
+    transition = _append(vm_id, number, found, target, action, operation, asked_by, user, reason, at)
+    metering.begin(transition, project.pk, before.shape)
     return VM.objects.get(pk=vm_id)
 
 
 def born(
     vm: VM, action: Action, *, asked_by: Asker, operation: Operation | None = None, user: User | None = None
 ) -> None:
-    """Record the beginning of a VM whose row was just made. Needs an open transaction."""
+    """Record the beginning of a VM whose row and disks were just made. Needs an open transaction."""
     if vm.lifecycle_state not in BIRTHS:
         raise ValueError(f"no VM begins in {vm.state}")
     number = publish.vm_changed(vm.id)
-    _append(vm.id, number, None, vm.lifecycle_state, action, operation, asked_by, user, "", vm.created_at)
+    at = vm.created_at
+    transition = _append(vm.id, number, None, vm.lifecycle_state, action, operation, asked_by, user, "", at)
+    metering.begin(transition, vm.project_id, metering.look(vm.id).shape)
 
 
 def _append(
@@ -80,8 +88,8 @@ def _append(
     user: User | None,
     reason: str,
     occurred_at: datetime,
-) -> None:
-    Transition.objects.create(
+) -> Transition:
+    return Transition.objects.create(
         vm_id=vm_id,
         number=number,
         from_state=source or "",

@@ -1,7 +1,7 @@
 """Constraints named as sentences hold, whoever writes: rows are put in beside the services."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any
 from uuid import uuid4
@@ -22,10 +22,12 @@ from lifecycle.models import (
     HostLease,
     MachineType,
     Membership,
+    MeteringInterval,
     OperationStep,
     Project,
     Transition,
     User,
+    guards,
 )
 from tests import factories
 
@@ -174,10 +176,60 @@ def _(_project: Project, vm: VM) -> None:
     write_transition(vm, "TERMINATED", "SUSPENDED")
 
 
-def write_transition(vm: VM, source: str, target: str) -> None:
-    Transition.objects.create(
+def write_transition(vm: VM, source: str, target: str) -> Transition:
+    return Transition.objects.create(
         vm=vm, number=1, from_state=source, to_state=target, action="stop", asked_by="user", occurred_at=timezone.now()
     )
+
+
+def write_interval(vm: VM, start: int, end: int | None, opened_by: Transition | None = None) -> MeteringInterval:
+    """From minute `start` to minute `end` of a certain hour."""
+    hour = datetime(2026, 2, 28, 23, tzinfo=UTC)
+    return MeteringInterval.objects.create(
+        vm=vm,
+        project=vm.project,
+        opened_by=opened_by or write_transition(vm, "", "RUNNING"),
+        state="RUNNING",
+        started_at=hour.replace(minute=start),
+        ended_at=None if end is None else hour.replace(minute=end),
+        machine_type="tiny-1",
+        vcpus=1,
+        memory_mib=128,
+        disk_gib=1,
+    )
+
+
+@breaks("one_open_metering_interval_per_vm")
+def _(_project: Project, vm: VM) -> None:
+    write_interval(vm, 0, None)
+    write_interval(vm, 10, None)
+
+
+@breaks("a_transition_opens_one_interval")
+def _(_project: Project, vm: VM) -> None:
+    first = write_interval(vm, 0, 10)
+    write_interval(vm, 10, 20, first.opened_by)
+
+
+@breaks("a_metering_interval_has_no_negative_length")
+def _(_project: Project, vm: VM) -> None:
+    write_interval(vm, 10, 9)
+
+
+@breaks(guards.NO_OVERLAP)
+def _(_project: Project, vm: VM) -> None:
+    write_interval(vm, 0, 10)
+    write_interval(vm, 9, 20)
+
+
+@breaks(guards.CLOSED_ONLY)
+def _(_project: Project, vm: VM) -> None:
+    MeteringInterval.objects.filter(pk=write_interval(vm, 0, 10).pk).update(ended_at=timezone.now())
+
+
+@breaks(guards.APPEND_ONLY)
+def _(_project: Project, vm: VM) -> None:
+    Transition.objects.filter(pk=write_transition(vm, "", "RUNNING").pk).update(occurred_at=timezone.now())
 
 
 @pytest.mark.parametrize("name", BREAK)
@@ -193,7 +245,7 @@ def test_every_constraint_of_the_product_is_broken_here_once() -> None:
         for model in apps.get_app_config("lifecycle").get_models()
         for constraint in model._meta.constraints
     }
-    assert named == set(BREAK)
+    assert named | {guards.NO_OVERLAP, guards.CLOSED_ONLY, guards.APPEND_ONLY} == set(BREAK)
 
 
 def test_the_names_of_constraints_read_as_sentences() -> None:

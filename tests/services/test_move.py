@@ -1,6 +1,6 @@
 """`move`, the one place that changes a VM's state."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -74,10 +74,14 @@ def test_a_vm_that_never_was_cannot_be_moved(db: None) -> None:
         move(uuid4(), Action.STOP, State.RUNNING, State.STOPPING, asked_by=Asker.USER)
 
 
+def ago(minutes: int) -> datetime:
+    return timezone.now() - timedelta(minutes=minutes)
+
+
 def test_a_transition_tells_all(project: Project, owner: User) -> None:
-    vm = factories.make_vm(project)
+    vm = factories.make_vm(project, state_since=ago(10))
     operation = factories.make_operation(vm, Action.STOP)
-    at = timezone.now() - timedelta(minutes=2)
+    at = ago(2)
     go(vm, Action.STOP, State.RUNNING, State.STOPPING, operation=operation, reason="why", user=owner, occurred_at=at)
     told = Transition.objects.get(vm=vm)
     assert (told.from_state, told.to_state, told.action, told.reason) == ("RUNNING", "STOPPING", "stop", "why")
@@ -86,10 +90,21 @@ def test_a_transition_tells_all(project: Project, owner: User) -> None:
 
 
 def test_the_vm_keeps_since_when_and_why(project: Project) -> None:
-    vm = factories.make_vm(project)
-    at = timezone.now() - timedelta(minutes=2)
+    vm = factories.make_vm(project, state_since=ago(10))
+    at = ago(2)
     moved = go(vm, Action.STOP, State.RUNNING, State.STOPPING, reason="why", occurred_at=at)
     assert (moved.state_since, moved.state_reason) == (at, "why")
+
+
+def test_nothing_occurs_before_the_last_change(project: Project) -> None:
+    vm = factories.make_vm(project, state_since=ago(10))
+    moved = go(vm, Action.STOP, State.RUNNING, State.STOPPING, occurred_at=ago(15))
+    assert moved.state_since == vm.state_since == Transition.objects.get(vm=vm).occurred_at
+
+
+def test_a_clock_that_was_set_back_turns_no_time_back(project: Project) -> None:
+    vm = factories.make_vm(project, state_since=ago(-10))
+    assert go(vm, Action.STOP, State.RUNNING, State.STOPPING).state_since == vm.state_since
 
 
 def test_a_transition_carries_the_number_of_its_event(project: Project) -> None:

@@ -1,0 +1,184 @@
+"""Rules of the database that Django's constraints cannot say, and the check that they are there.
+
+Triggers keep the log of transitions append-only and let a metering interval be closed once and no more. That the
+intervals of a VM do not overlap is an exclusion constraint on PostgreSQL, made by a migration, and two triggers on
+SQLite. Django rebuilds a table on SQLite when it changes and drops its triggers without a word: after every migrate
+what is missing is put back, and the check `lifecycle.W001` finds what is not there.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.apps import AppConfig
+from django.core import checks
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+_INTERVALS = "lifecycle_meteringinterval"
+_LOG = "lifecycle_transition"
+
+#: The names by which an IntegrityError tells which rule was broken.
+NO_OVERLAP = "metering_intervals_of_a_vm_do_not_overlap"
+CLOSED_ONLY = "a_metering_interval_is_only_closed"
+APPEND_ONLY = "a_transition_is_never_changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A trigger, or the exclusion constraint, by name; `statements` make it (none: a migration does)."""
+
+    name: str
+    table: str
+    statements: tuple[str, ...] = ()
+
+
+# -- SQLite --------------------------------------------------------------------------------------
+
+_OVERLAPS = f"""\
+(NEW.ended_at IS NULL OR NEW.ended_at > NEW.started_at) AND EXISTS (
+  SELECT 1 FROM {_INTERVALS} other
+  WHERE other.vm_id = NEW.vm_id AND (other.ended_at IS NULL OR other.ended_at > other.started_at)
+    AND (other.ended_at IS NULL OR other.ended_at > NEW.started_at)
+    AND (NEW.ended_at IS NULL OR other.started_at < NEW.ended_at)"""  # noqa: S608  # our names
+
+#: What of an interval stays as it was written.
+_KEPT = (
+    "vm_id",
+    "project_id",
+    "opened_by_id",
+    "state",
+    "started_at",
+    "machine_type",
+    "vcpus",
+    "memory_mib",
+    "disk_gib",
+)
+#: What of a transition stays; `user_id` is emptied when the person's account is removed.
+_WRITTEN_ONCE = (
+    *("id", "vm_id", "number", "from_state", "to_state", "action", "reason", "operation_id", "asked_by"),
+    *("occurred_at", "recorded_at"),
+)
+
+
+def _changes(columns: Iterable[str]) -> str:
+    return " OR ".join(f"NEW.{column} IS NOT OLD.{column}" for column in columns)
+
+
+def _sqlite(name: str, table: str, moment: str, when: str, rule: str) -> Guard:
+    return Guard(
+        name,
+        table,
+        (
+            f"DROP TRIGGER IF EXISTS {name}",
+            f"CREATE TRIGGER {name} BEFORE {moment} ON {table} WHEN {when}\nBEGIN SELECT RAISE(ABORT, '{rule}'); END",
+        ),
+    )
+
+
+_SQLITE = (
+    _sqlite(f"{NO_OVERLAP}_insert", _INTERVALS, "INSERT", f"{_OVERLAPS})", NO_OVERLAP),
+    _sqlite(f"{NO_OVERLAP}_update", _INTERVALS, "UPDATE", f"{_OVERLAPS} AND other.id <> OLD.id)", NO_OVERLAP),
+    _sqlite(CLOSED_ONLY, _INTERVALS, "UPDATE", f"OLD.ended_at IS NOT NULL OR {_changes(_KEPT)}", CLOSED_ONLY),
+    _sqlite(APPEND_ONLY, _LOG, "UPDATE", _changes(_WRITTEN_ONCE), APPEND_ONLY),
+)
+
+
+# -- PostgreSQL ----------------------------------------------------------------------------------
+
+
+def _postgres(name: str, table: str, when: str) -> Guard:
+    """A trigger that raises what a constraint would. Making it waits for the writers of the table, for a moment."""
+    raises = f"RAISE EXCEPTION '{name}' USING ERRCODE = 'integrity_constraint_violation'"
+    return Guard(
+        name,
+        table,
+        (
+            f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {raises}; END $$",
+            f"CREATE TRIGGER {name} BEFORE UPDATE ON {table} FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION {name}()",
+        ),
+    )
+
+
+def _differs(columns: Iterable[str]) -> str:
+    return " OR ".join(f"NEW.{column} IS DISTINCT FROM OLD.{column}" for column in columns)
+
+
+_POSTGRES = (
+    Guard(NO_OVERLAP, _INTERVALS),
+    _postgres(CLOSED_ONLY, _INTERVALS, f"OLD.ended_at IS NOT NULL OR {_differs(_KEPT)}"),
+    _postgres(APPEND_ONLY, _LOG, _differs(_WRITTEN_ONCE)),
+)
+
+_GUARDS = {"sqlite": _SQLITE, "postgresql": _POSTGRES}
+
+
+# -- installing and checking ---------------------------------------------------------------------
+
+
+def names(connection: BaseDatabaseWrapper) -> set[str]:
+    """The guards this kind of database is to have, by name."""
+    return {guard.name for guard in _GUARDS.get(connection.vendor, ())}
+
+
+def missing(connection: BaseDatabaseWrapper) -> list[Guard]:
+    """The guards that are not in the database, or not as they are here; none for tables that do not exist yet."""
+    found = _installed(connection)
+    lacking = [guard for guard in _GUARDS.get(connection.vendor, ()) if not _is_there(guard, found)]
+    tables = set(connection.introspection.table_names()) if lacking else set()
+    return [guard for guard in lacking if guard.table in tables]
+
+
+def install(connection: BaseDatabaseWrapper) -> list[Guard]:
+    """Put back the triggers that are missing. Returns them."""
+    made = [guard for guard in missing(connection) if guard.statements]
+    with connection.cursor() as cursor:
+        for statement in (statement for guard in made for statement in guard.statements):
+            cursor.execute(statement)
+    return made
+
+
+def _installed(connection: BaseDatabaseWrapper) -> dict[str, str]:
+    """Name -> text of what the database has; PostgreSQL tells no text."""
+    queries = {
+        "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'",
+        "postgresql": "SELECT tgname, '' FROM pg_trigger WHERE NOT tgisinternal "
+        "UNION SELECT conname, '' FROM pg_constraint WHERE contype = 'x'",
+    }
+    if connection.vendor not in queries:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(queries[connection.vendor])
+        return dict(cursor.fetchall())
+
+
+def _is_there(guard: Guard, found: dict[str, str]) -> bool:
+    text = found.get(guard.name)
+    return text is not None and (not text or text == guard.statements[-1])
+
+
+def after_migrate(sender: AppConfig, using: str, **_kwargs: Any) -> None:
+    """Put back what a migration dropped."""
+    install(connections[using])
+
+
+def check(databases: Sequence[str] | None = None, **_kwargs: Any) -> list[checks.CheckMessage]:
+    """A warning and no error: an error would keep `migrate`, which puts the guards back, from running."""
+    return [
+        checks.Warning(
+            f"The database lacks {guard.name}: nothing there refuses what it is to refuse.",
+            hint="Run: ./portal manage migrate",
+            obj=guard.table,
+            id="lifecycle.W001",
+        )
+        for alias in databases or ()
+        for guard in missing(connections[alias])
+    ]
+
+
+def connect(config: AppConfig) -> None:
+    """Install after every migrate; check with Django's database checks."""
+    from django.db.models.signals import post_migrate
+
+    post_migrate.connect(after_migrate, sender=config, dispatch_uid="lifecycle.guards")
+    checks.register(check, checks.Tags.database)
