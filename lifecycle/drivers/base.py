@@ -6,7 +6,7 @@ which is absent raises `Gone`. Sizes carry their unit in the name. All names of 
 networks and filters are prefixed with the installation, so that several installations share a host.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 from uuid import UUID
 
+from lifecycle.domain.definitions import Definition
 from lifecycle.domain.states import Power
 
 
@@ -131,6 +132,17 @@ class DomainView:
 
 
 @dataclass(frozen=True, slots=True)
+class Anatomy:
+    """A domain in detail, whoever made it. `disk_bytes`: by target, 0 where the host does not tell it."""
+
+    name: str
+    architecture: str
+    persistent: bool
+    definition: Definition
+    disk_bytes: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class VolumeView:
     """A volume of one of our pools."""
 
@@ -222,6 +234,12 @@ class Hypervisor(Protocol):
         A worker killed in the middle leaves only a temporary volume, removed by the next upload.
         """
 
+    def replace_image(self, image: ImageRef, source: Path, keep_going: Callable[[], None]) -> None:
+        """Upload again what is damaged. Guests that run keep the old file open until they stop.
+
+        The file is checked first: `Refused` when it is not what `image` says, and nothing was changed.
+        """
+
     def image_sha256(self, image: ImageRef, keep_going: Callable[[], None]) -> str:
         """The checksum of the golden volume, read back through a stream."""
 
@@ -231,10 +249,14 @@ class Hypervisor(Protocol):
     def write_seed(self, volume: str, content: bytes) -> None:
         """(Re)write the seed volume in Pool.DISKS with `content`."""
 
-    def remove_volume(self, pool: Pool, volume: str) -> bool:
-        """True when it was there."""
+    def remove_volume(self, pool: Pool, volume: str, *, exactly: bool = False) -> bool:
+        """True when it was there. The backups of a serial log go with it, unless `exactly` this one is meant."""
 
-    def list_volumes(self, pool: Pool) -> list[VolumeView]: ...
+    def list_volumes(self, pool: Pool, *, afresh: bool = False) -> list[VolumeView]:
+        """The pool's volumes. `afresh`: look at its directory again, for files that others put there."""
+
+    def users_of(self, pool: Pool, volume: str) -> list[str]:
+        """What on the host stands on the volume: names of domains that have it, of volumes it is the backing of."""
 
     def read_volume(self, pool: Pool, volume: str, offset: int, length: int) -> bytes:
         """Up to `length` bytes from `offset` (a serial log); b"" when there is nothing there (yet)."""
@@ -254,6 +276,21 @@ class Hypervisor(Protocol):
 
     def list_domains(self) -> list[DomainView]:
         """All domains of the host, foreign ones included, by one bulk call (plus constant overhead)."""
+
+    def dissect(self, uuid: UUID) -> Anatomy | None:
+        """The domain's definition at its next start, and its disks; None when the host knows it not."""
+
+    def definitions(self, uuids: Collection[UUID], most: int, again: Collection[UUID] = ()) -> dict[UUID, Definition]:
+        """The definitions at the next start of those domains that are due to be looked at, at most `most` of them.
+
+        Due is what `again` names, what has changed since it was read here, and what was read long ago.
+        """
+
+    def wanted(self, spec: DomainSpec) -> Definition:
+        """What `definitions` would tell of a domain that was defined by `spec`. Asks nobody."""
+
+    def mark(self, uuid: UUID, *, project: str, vm_name: str, generation: int) -> None:
+        """Put this installation's mark on the domain, running or not, without touching its guest."""
 
     def start(self, uuid: UUID) -> bool:
         """Start the domain (restoring its saved memory when there is some). False when it already runs."""
@@ -277,7 +314,10 @@ class Hypervisor(Protocol):
         """Let a paused domain go on."""
 
     def qemu_log_tail(self, uuid: UUID, name: str) -> str:
-        """The end of QEMU's log where the host lets us read it, else an empty string."""
+        """The end of QEMU's log where the host lets us read it, else an empty string.
+
+        `name` is the log's where the host knows the domain no more; else it goes by the name the domain has there.
+        """
 
     # -- the connection
     def alive(self) -> bool:

@@ -96,6 +96,14 @@ class VM(models.Model):
         db_default=False,
         help_text=_("Its domain was made by others: its definition and disks stay theirs."),
     )
+    definition = models.JSONField(
+        _("definition kept"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("What its domain was when it was adopted or its change accepted; empty: the record defines it."),
+    )
+    lost_at = models.DateTimeField(_("declared lost"), null=True, blank=True)
     expiry_noticed_at = models.DateTimeField(_("told of the end of its suspension"), null=True, blank=True)
 
     created_by = models.ForeignKey(

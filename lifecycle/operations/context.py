@@ -6,18 +6,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from ipaddress import IPv4Address, IPv4Network
 from typing import Any
-
-from django.conf import settings
 
 from lifecycle.domain.errors import Broken
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action, Asker
 from lifecycle.drivers.base import DomainSpec, DomainView, Hypervisor, ImageRef, NetworkSpec
-from lifecycle.models import VM, Host, Network, Operation
+from lifecycle.models import VM, Host, Operation
 from lifecycle.operations import hosts
-from lifecycle.services import networks, operations
+from lifecycle.services import definitions, operations
 from lifecycle.services.operations import LostLease
 from lifecycle.services.transitions import move
 
@@ -39,9 +36,8 @@ class Context:
     def vm(self) -> VM:
         """The VM as it was last read in this run."""
         if self._vm is None:
-            self._vm = VM.objects.select_related("project", "host", "zone", "image", "machine_type", "address").get(
-                pk=self.operation.vm_id
-            )
+            related = ("project", "project__network", "host", "zone", "image", "machine_type", "address")
+            self._vm = VM.objects.select_related(*related).get(pk=self.operation.vm_id)
         return self._vm
 
     @property
@@ -123,8 +119,7 @@ class Context:
 
     def network_spec(self) -> NetworkSpec:
         """The project's network as the host should have it."""
-        network = Network.objects.get(project=self.vm.project_id)
-        return NetworkSpec(network.name, network.bridge, IPv4Network(network.cidr), f"{self.vm.project.slug}.internal")
+        return NetworkSpec(**definitions.network_values(self.vm))
 
     def image_ref(self) -> ImageRef:
         """The golden image."""
@@ -132,27 +127,6 @@ class Context:
         return ImageRef(image.file_name, image.size_bytes, image.sha256, image.format)
 
     def domain_spec(self) -> DomainSpec:
-        """The whole definition of the VM."""
-        vm = self.vm
-        return DomainSpec(
-            uuid=vm.id,
-            name=vm.domain_name,
-            title=f"{vm.project.slug}/{vm.name}",
-            installation=settings.INSTALLATION_ID,
-            project=vm.project.slug,
-            vm_name=vm.name,
-            generation=vm.fence,
-            domain_type=self.placed_on.domain_type,
-            architecture=vm.image.architecture,
-            vcpus=vm.vcpus,
-            memory_mib=vm.memory_mib,
-            cpu_quota_percent=vm.cpu_quota_percent,
-            disk_volume=vm.disk_volume,
-            seed_volume=vm.seed_volume,
-            serial_volume=vm.serial_volume,
-            network=self.network_spec(),
-            mac=vm.mac,
-            ip=IPv4Address(vm.address.ip),
-            # The range holds every network's gateway, and each of them is an address of the host.
-            protected_addresses=(*settings.PROTECTED_ADDRESSES, str(networks.RANGE)),
-        )
+        """The whole definition of the VM. `Refused` for one that was adopted; `Broken` on no host."""
+        self.placed_on  # noqa: B018  # says so when there is none
+        return DomainSpec(**definitions.domain_values(self.vm), network=self.network_spec())

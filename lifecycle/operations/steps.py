@@ -11,7 +11,7 @@ from lifecycle.domain.states import Power, State
 from lifecycle.drivers.base import AddressBinding, Pool
 from lifecycle.models import VM, Disk
 from lifecycle.operations.context import Context
-from lifecycle.operations.definition import Again, Outcome, Step
+from lifecycle.operations.definition import Again, Outcome, Step, Work
 from lifecycle.operations.seed import build_iso
 from lifecycle.services import capacity, leases, networks, observations
 
@@ -51,6 +51,16 @@ RELEASE_COMPUTE = Step("release_capacity", release_compute, no_undo="the VM is o
 # -- network -------------------------------------------------------------------------------------
 
 
+def _of_our_making(work: Work) -> Work:
+    """`work` for VMs that this product made: what belongs to an adopted VM was made by others, and stays as it is."""
+
+    def run(context: Context) -> Outcome:
+        return None if context.vm.adopted else work(context)
+
+    return run
+
+
+@_of_our_making
 def _prepare_network(context: Context) -> Outcome:
     spec = context.network_spec()
     context.host().ensure_network(spec)
@@ -59,6 +69,7 @@ def _prepare_network(context: Context) -> Outcome:
     return None
 
 
+@_of_our_making
 def unbind_address(context: Context) -> Outcome:
     """Take the DHCP reservation away."""
     if context.vm.host_id:
@@ -74,6 +85,7 @@ PREPARE_NETWORK_FOR_NEW = Step("prepare_network", _prepare_network, undo=unbind_
 # -- storage -------------------------------------------------------------------------------------
 
 
+@_of_our_making
 def _prepare_image(context: Context) -> Outcome:
     """The golden image is on the host; uploaded once, however many VMs wait for it."""
     image = context.image_ref()
@@ -93,10 +105,13 @@ def _prepare_image(context: Context) -> Outcome:
     return None
 
 
+@_of_our_making
 def _prepare_disk(context: Context) -> Outcome:
     disk = Disk.objects.get(vm=context.vm, boot=True)
     known = [v.name for v in context.host().list_volumes(Pool.DISKS)] if disk.made_at else []
     if disk.made_at:
+        if disk.volume not in known:
+            known = [v.name for v in context.host().list_volumes(Pool.DISKS, afresh=True)]
         if disk.volume not in known:
             raise Broken(f"disk {disk.volume} of VM {context.vm.id} is missing on its host: it is not made anew")
         return None
@@ -106,6 +121,7 @@ def _prepare_disk(context: Context) -> Outcome:
     return None
 
 
+@_of_our_making
 def remove_disk(context: Context) -> Outcome:
     """Remove the boot disk, when it goes with its VM."""
     disk = Disk.objects.filter(vm=context.vm, boot=True, auto_delete=True).first()
@@ -116,6 +132,7 @@ def remove_disk(context: Context) -> Outcome:
     return None
 
 
+@_of_our_making
 def _write_seed(context: Context) -> Outcome:
     vm = context.vm
     files = seed_files(
@@ -129,6 +146,7 @@ def _write_seed(context: Context) -> Outcome:
     return None
 
 
+@_of_our_making
 def remove_seed(context: Context) -> Outcome:
     """Remove the seed and the serial log."""
     if context.vm.host_id:
@@ -148,6 +166,11 @@ WRITE_SEED = Step("write_seed", _write_seed, no_undo="written again at every col
 
 
 def _define_domain(context: Context) -> Outcome:
+    """From the record; a definition that is others', or whose change was accepted, gets our mark and stays."""
+    vm = context.vm
+    if vm.adopted or (vm.definition and context.host().look(vm.id) is not None):
+        context.host().mark(vm.id, project=vm.project.slug, vm_name=vm.name, generation=vm.fence)
+        return None
     context.host().define(context.domain_spec())
     return None
 

@@ -1,26 +1,24 @@
 """The reconciler of a host: one bulk call, one comparison with the record, and what follows.
 
 It takes no input but the host, runs on a timer and on signals, and returns counts. What has one right answer is
-healed; the rest is listed as findings.
+healed; the rest is kept as findings, and what people chose about those is carried out.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from django.conf import settings
 from django.db import DatabaseError
 from django.utils import timezone
 
 from lifecycle.domain.errors import DomainError, HypervisorError
+from lifecycle.domain.findings import Sighting
 from lifecycle.domain.recovery import HEALING, Decision, Verdict, decide
 from lifecycle.domain.states import Power
-from lifecycle.drivers.base import DomainView, Hypervisor, Pool
-from lifecycle.models import VM
-from lifecycle.repair import records
+from lifecycle.drivers.base import DomainView, Hypervisor
+from lifecycle.repair import findings, records
 from lifecycle.repair.observe import look_again, observation
 from lifecycle.repair.records import Row
 from lifecycle.services import observations
@@ -28,21 +26,13 @@ from lifecycle.services import observations
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something a person must choose about; `subject` is a VM's id, a domain's or a volume's name."""
-
-    kind: str
-    subject: str
-    text: str
-
-
 @dataclass(slots=True)
 class Result:
-    """What a reconcile of one host saw and did."""
+    """What a reconcile of one host saw and did. `findings`: where a person must choose, but for what is ignored."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Sighting] = field(default_factory=list)
+    contradictions: dict[UUID, str] = field(default_factory=dict)
 
     @property
     def healed(self) -> int:
@@ -67,9 +57,9 @@ def reconcile(host_id: int, hypervisor: Hypervisor) -> Result:
     _note_power(rows, verdicts, views, taken_at)
     for vm_id, verdict in verdicts.items():
         _carry_out(host_id, hypervisor, vm_id, verdict, result)
-    result.findings += _strange_domains(views.values(), set(rows))
-    result.findings += _unknown_volumes(host_id, hypervisor)
+    result.findings = findings.take_note(host_id, hypervisor, views.values(), result.contradictions, taken_at)
     result.counts.update(finding.kind for finding in result.findings)
+    findings.carry_out(host_id, hypervisor)
     return result
 
 
@@ -84,7 +74,7 @@ def _carry_out(host_id: int, hypervisor: Hypervisor, vm_id: UUID, verdict: Verdi
         result.counts["failed"] += 1
         return
     if decision is Decision.FINDING:
-        result.findings.append(Finding("vm", str(vm_id), verdict.text))
+        result.contradictions[vm_id] = verdict.text
     elif decision is not None:
         result.counts[decision] += 1
 
@@ -105,24 +95,3 @@ def _note_power(
             observations.record_power(vm_id, power, run_id=run_id, seen_at=taken_at)
     if same:
         observations.confirm_power(same, taken_at)
-
-
-def _strange_domains(views: Iterable[DomainView], known: set[UUID]) -> list[Finding]:
-    found = []
-    for view in views:
-        if view.installation != settings.INSTALLATION_ID:
-            found.append(Finding("foreign_domain", view.name, "a domain that this installation did not make"))
-        elif view.uuid not in known:
-            found.append(Finding("orphaned_domain", view.name, "a domain of ours without a VM on this host"))
-    return found
-
-
-def _unknown_volumes(host_id: int, hypervisor: Hypervisor) -> list[Finding]:
-    """Volumes of our pools that belong to no VM here. The host is asked first: a VM's row is older than its disk."""
-    names = [v.name for pool in (Pool.DISKS, Pool.SERIAL) for v in hypervisor.list_volumes(pool)]
-    known = {str(pk) for pk in VM.objects.live().filter(host=host_id).values_list("pk", flat=True)}
-    return [
-        Finding("unknown_volume", name, "a volume in our pool that belongs to no VM of this host")
-        for name in names
-        if name[:36] not in known
-    ]

@@ -55,6 +55,23 @@ def reserve(vm: VM) -> Host:
     return host
 
 
+def take_in(vm: VM, host: Host, *, compute: bool) -> None:
+    """Book a VM that is on its host already, with its disks; `compute`: and vCPUs and memory. Open transaction.
+
+    Raises `ResourcePoolExhausted` when it does not fit.
+    """
+    lock_project(vm.project_id)
+    host = Host.objects.select_for_update().get(pk=host.pk)
+    disk_gib = sum(vm.disks.values_list("size_gib", flat=True))
+    vcpus, memory_mib = (vm.vcpus, vm.memory_mib) if compute else (0, 0)
+    need = Need(vcpus, memory_mib, disk_gib, vm.image.architecture)
+    found = choose(rooms_of([host]), need, pinned_to=host.pk)
+    if found.host_id is None:
+        raise _exhausted(vm, found)
+    _book(host, need)
+    Reservation.objects.create(vm=vm, host=host, vcpus=vcpus, memory_mib=memory_mib, disk_gib=disk_gib)
+
+
 def release_compute(vm: VM) -> None:
     """Give vCPU and memory back, keep the disk. Needs an open transaction; twice changes nothing."""
     lock_project(vm.project_id)

@@ -114,7 +114,8 @@ def set_deprecated(image: Image, on: bool) -> bool:
     source, target = Image.Status.READY, Image.Status.DEPRECATED
     if not on:
         source, target = target, source
-    return bool(Image.objects.filter(pk=image.pk, status=source).update(status=target))
+    rows = Image.objects.filter(pk=image.pk, status=source).exclude(file_name="")  # one without a file boots nobody
+    return bool(rows.update(status=target))
 
 
 @service

@@ -1,25 +1,30 @@
 """Domains: defined, looked at, started, stopped, saved, removed."""
 
+import random
 import threading
+import time
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Any, Final
 from uuid import UUID
 
 import libvirt
 
+from lifecycle.domain.definitions import Definition
 from lifecycle.domain.errors import Busy, Gone, Refused
 from lifecycle.domain.states import Power
-from lifecycle.drivers.base import DomainSpec, DomainView, Pool
+from lifecycle.drivers.base import Anatomy, DomainSpec, DomainView, Pool
+from lifecycle.drivers.libvirt.definition_xml import disk_targets, read
 from lifecycle.drivers.libvirt.errors import TYPES, absent_is_fine, code
 from lifecycle.drivers.libvirt.filter_xml import filter_xml
-from lifecycle.drivers.libvirt.guest_xml import Places, domain_xml
+from lifecycle.drivers.libvirt.guest_xml import Places, domain_xml, mark_of
 from lifecycle.drivers.libvirt.lines import Lines
-from lifecycle.drivers.libvirt.names import METADATA, filter_name
+from lifecycle.drivers.libvirt.names import METADATA, METADATA_PREFIX, filter_name
 from lifecycle.drivers.libvirt.power import power_of, reason_word
 from lifecycle.drivers.libvirt.qemu_log import log_tail
 from lifecycle.drivers.libvirt.session import verb
 from lifecycle.drivers.libvirt.storage import Pools
-from lifecycle.drivers.libvirt.xml import parse
+from lifecycle.drivers.libvirt.xml import described, parse, to_text
 
 _UNDEFINE: Final = (
     libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
@@ -30,6 +35,9 @@ _UNDEFINE: Final = (
 _SAVED: Final = libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE
 _TRANSIENT: Final = libvirt.VIR_CONNECT_LIST_DOMAINS_TRANSIENT
 
+#: How long a definition is believed without being read again: some ways of changing one tell no event.
+DEFINITION_SECONDS: Final = 900.0
+
 #: (installation, generation) from our metadata; (None, None) for a domain that is not ours.
 _Mark = tuple[str | None, int | None]
 
@@ -39,9 +47,10 @@ class DomainVerbs(Pools):
 
     def __init__(self, lines: Lines, installation: str) -> None:
         self._marks: dict[UUID, _Mark] = {}
+        self._read_at: dict[UUID, float] = {}  # when a definition was read last
         self._marks_lock = threading.Lock()
         super().__init__(lines, installation)
-        self.watch.on_change = self._forget_mark
+        self.watch.on_change = self._forget
 
     # -- defining
 
@@ -54,7 +63,7 @@ class DomainVerbs(Pools):
         if not self.is_test:
             self.conn.nwfilterDefineXML(filter_xml(spec))
         self.conn.defineXML(domain_xml(spec, places, test=self.is_test))
-        self._forget_mark(spec.uuid)
+        self._forget(spec.uuid)
 
     @verb
     def undefine(self, uuid: UUID) -> bool:
@@ -67,7 +76,7 @@ class DomainVerbs(Pools):
             domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE if self.is_test else _UNDEFINE)
             removed = True
         self._remove_filter(uuid)
-        self._forget_mark(uuid)
+        self._forget(uuid)
         return removed
 
     def _remove_filter(self, uuid: UUID) -> None:
@@ -123,9 +132,10 @@ class DomainVerbs(Pools):
                 self._marks[uuid] = mark
         return mark
 
-    def _forget_mark(self, uuid: UUID) -> None:
+    def _forget(self, uuid: UUID) -> None:
         with self._marks_lock:
             self._marks.pop(uuid, None)
+            self._read_at.pop(uuid, None)
 
     def _read_mark(self, domain: Any) -> _Mark:
         """From the running domain's definition, or the persistent one of a domain that is off."""
@@ -138,6 +148,61 @@ class DomainVerbs(Pools):
         element = parse(text)
         generation = element.get("generation", "")
         return element.get("installation"), int(generation) if generation.isdecimal() else None
+
+    @verb
+    def mark(self, uuid: UUID, *, project: str, vm_name: str, generation: int) -> None:
+        """Put our mark on the domain: on its definition, and on what runs."""
+        domain = self._find(uuid)
+        flags = libvirt.VIR_DOMAIN_AFFECT_CONFIG if domain.isPersistent() else 0
+        flags |= libvirt.VIR_DOMAIN_AFFECT_LIVE if domain.isActive() else 0
+        xml = to_text(mark_of(self.installation, project, vm_name, generation))
+        domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, xml, METADATA_PREFIX, METADATA, flags)
+        self._forget(uuid)
+
+    # -- definitions
+
+    @verb
+    def dissect(self, uuid: UUID) -> Anatomy | None:
+        """The definition at the next start, and the sizes of its disks; None when the host knows it not."""
+        with absent_is_fine():
+            domain = self._find(uuid)
+            tree = described(domain, libvirt.VIR_DOMAIN_XML_INACTIVE)
+            definition = read(tree, self._our_disks())
+            kind = tree.find("os/type")
+            return Anatomy(
+                name=domain.name(),
+                architecture="" if kind is None else kind.get("arch", ""),
+                persistent=bool(domain.isPersistent()),
+                definition=definition,
+                disk_bytes={target: _disk_bytes(domain, target) for target in disk_targets(tree)},
+            )
+        return None
+
+    @verb
+    def definitions(self, uuids: Collection[UUID], most: int, again: Collection[UUID] = ()) -> dict[UUID, Definition]:
+        """Definitions that are due to be read: events say which changed, and age finds changes that tell no event."""
+        now, never = time.monotonic(), float("-inf")
+        with self._marks_lock:
+            read_at = {uuid: self._read_at.get(uuid, never) for uuid in uuids}
+        aged = [uuid for uuid in uuids if now - read_at[uuid] > DEFINITION_SECONDS and uuid not in again]
+        random.shuffle(aged)  # whoever connects for one round only does not read the same few each time
+        chosen = [*again, *sorted(aged, key=lambda uuid: read_at[uuid])][:most]
+        return {uuid: found for uuid in chosen if (found := self._read_definition(uuid, now)) is not None}
+
+    def _read_definition(self, uuid: UUID, now: float) -> Definition | None:
+        with self._marks_lock:
+            self._read_at[uuid] = now  # an event while we read takes it away again
+        with absent_is_fine():
+            return read(described(self._find(uuid), libvirt.VIR_DOMAIN_XML_INACTIVE), self._our_disks())
+        return None
+
+    def _our_disks(self) -> str:
+        return self._path(Pool.DISKS, "").removesuffix("/")
+
+    def wanted(self, spec: DomainSpec) -> Definition:
+        """The definition that `define` would make."""
+        places = Places(spec.disk_volume, spec.seed_volume, None)
+        return read(parse(domain_xml(spec, places, test=self.is_test)), "")
 
     # -- power
 
@@ -232,11 +297,19 @@ class DomainVerbs(Pools):
 
     @verb
     def qemu_log_tail(self, uuid: UUID, name: str) -> str:
-        """The end of QEMU's log; "" where the host does not let us read it. `uuid` is not needed for it."""
-        del uuid
+        """The end of QEMU's log; "" where the host does not let us read it."""
+        with absent_is_fine():
+            name = self._find(uuid).name()  # a domain that was adopted has the name its maker gave it
         with suppress(libvirt.libvirtError):
             return "" if self.is_test else log_tail(self.conn, name)
         return ""
+
+
+def _disk_bytes(domain: Any, target: str) -> int:
+    """The size that the guest sees; 0 where the host does not tell it."""
+    with suppress(libvirt.libvirtError):
+        return int(domain.blockInfo(target)[0])
+    return 0
 
 
 def _runs(state: int) -> bool:

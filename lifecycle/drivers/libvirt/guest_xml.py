@@ -44,7 +44,7 @@ def domain_xml(spec: DomainSpec, places: Places, *, test: bool = False) -> str:
         E.name(spec.name),
         E.uuid(str(spec.uuid)),
         E.title(spec.title),
-        E.metadata(_metadata(spec)),
+        E.metadata(mark_of(spec.installation, spec.project, spec.vm_name, spec.generation)),
         E.memory(str(spec.memory_mib), unit="MiB"),
         E.vcpu(str(spec.vcpus)),
         _cputune(spec),
@@ -66,13 +66,9 @@ def domain_xml(spec: DomainSpec, places: Places, *, test: bool = False) -> str:
     return to_text(domain)
 
 
-def _metadata(spec: DomainSpec) -> Element:
-    return _OURS.vm(
-        installation=spec.installation,
-        project=spec.project,
-        name=spec.vm_name,
-        generation=str(spec.generation),
-    )
+def mark_of(installation: str, project: str, vm_name: str, generation: int) -> Element:
+    """The mark that says whose a domain is."""
+    return _OURS.vm(installation=installation, project=project, name=vm_name, generation=str(generation))
 
 
 def _cputune(spec: DomainSpec) -> Element:

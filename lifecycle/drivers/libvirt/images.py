@@ -53,6 +53,14 @@ class ImageVerbs(StorageVerbs):
         if (size := file_bytes(volume)) != image.size_bytes:
             raise Broken(f"image {image.volume} has {size} bytes on the host, not {image.size_bytes}")
 
+    @verb
+    def replace_image(self, image: ImageRef, source: Path, keep_going: Callable[[], None]) -> None:
+        """Upload a damaged image again, as a new file: QEMUs that run keep the old one open."""
+        for _chunk in _checked(source, image):
+            keep_going()
+        self._remove(Pool.IMAGES, image.volume)
+        self.upload_image(image, source, keep_going)
+
     def _empty_volume(self, image: ImageRef) -> Any:
         """A volume to write into: a new empty one, or what an earlier upload left."""
         xml = raw_volume_xml(image.volume, 0 if not self.is_test else image.size_bytes, MODE)

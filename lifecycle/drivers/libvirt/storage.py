@@ -8,6 +8,7 @@ import libvirt
 
 from lifecycle.domain.errors import Broken, Gone, Refused
 from lifecycle.drivers.base import ImageRef, Pool, VolumeView
+from lifecycle.drivers.libvirt.definition_xml import sources
 from lifecycle.drivers.libvirt.errors import absent_is_fine, code
 from lifecycle.drivers.libvirt.names import pool_name
 from lifecycle.drivers.libvirt.session import Session, verb
@@ -139,9 +140,9 @@ class StorageVerbs(Pools):
             raise
 
     @verb
-    def remove_volume(self, pool: Pool, volume: str) -> bool:
-        """Remove the volume; True when it was there. The backups of a serial log go with it."""
-        if pool is not Pool.SERIAL:
+    def remove_volume(self, pool: Pool, volume: str, *, exactly: bool = False) -> bool:
+        """Remove the volume; True when it was there. The backups of a serial log go with it, unless `exactly`."""
+        if exactly or pool is not Pool.SERIAL:
             return self._remove(pool, volume)
         found = self._pool(pool)
         refresh(found)
@@ -155,12 +156,27 @@ class StorageVerbs(Pools):
         return False
 
     @verb
-    def list_volumes(self, pool: Pool) -> list[VolumeView]:
-        """The volumes as they are now. Files that others put into the pool of serial logs are seen."""
+    def list_volumes(self, pool: Pool, *, afresh: bool = False) -> list[VolumeView]:
+        """The volumes as they are now. Files that others put into the pool of serial logs are always seen."""
         found = self._pool(pool)
-        if pool is Pool.SERIAL:
+        if afresh or pool is Pool.SERIAL:
             refresh(found)
         return [view for volume in found.listAllVolumes() if (view := _view(pool, volume))]
+
+    @verb
+    def users_of(self, pool: Pool, volume: str) -> list[str]:
+        """Domains that have the volume, running or not, and volumes of any started pool that stand on it."""
+        path, by_name = self._path(pool, volume), f"{pool_name(self.installation, pool)}/{volume}"
+        found = []
+        for domain in self.conn.listAllDomains():
+            with absent_is_fine():
+                named = {*sources(described(domain)), *sources(described(domain, libvirt.VIR_DOMAIN_XML_INACTIVE))}
+                if named & {path, by_name}:
+                    found.append(domain.name())
+        for other in self.conn.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE):
+            with absent_is_fine():
+                found += [v.name() for v in other.listAllVolumes() if _backing(v) == path]
+        return found
 
     @verb
     def read_volume(self, pool: Pool, volume: str, offset: int, length: int) -> bytes:
@@ -190,6 +206,13 @@ class StorageVerbs(Pools):
         except BaseException:
             abort(stream)
             raise
+
+
+def _backing(volume: Any) -> str | None:
+    """The path of what the volume stands on; None when it stands alone, or is gone."""
+    with absent_is_fine():
+        return described(volume).findtext("backingStore/path")
+    return None
 
 
 def send_all(stream: Any, data: bytes) -> None:

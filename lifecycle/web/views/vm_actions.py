@@ -204,11 +204,18 @@ def _about_delete(vm: VM) -> Confirmation:
     if ip := getattr(getattr(vm, "address", None), "ip", ""):
         lost.append(_("The internal address %(ip)s.") % {"ip": ip})
     lost.append(_("The serial output and the startup script."))
+    kept = [
+        _("The disk %(disk)s (%(size)s GiB): it stays on its host.") % {"disk": disk.name, "size": disk.size_gib}
+        for disk in vm.disks.all()
+        if not disk.auto_delete
+    ]
+    if vm.adopted:
+        lost.append(_("Its definition on its host, which was made outside of the portal."))
     return Confirmation(
         _("Delete %(name)s for ever?") % {"name": vm.name},
         _("This cannot be undone."),
         lost,
-        [_("Its history: operations and who did what. The name can be used again.")],
+        [*kept, _("Its history: operations and who did what. The name can be used again.")],
     )
 
 
