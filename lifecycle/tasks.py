@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 from uuid import UUID
 
-from celery import shared_task
+from celery import Task, shared_task
 from celery.signals import worker_ready, worker_shutting_down
 
-from lifecycle.operations import engine
+from lifecycle.domain.alerts import Condition, Kind
+from lifecycle.operations import engine, registry
 from lifecycle.operations.sweeper import sweeper
-from lifecycle.repair import periodic
-from lifecycle.services import bell
+from lifecycle.repair import delivery, expiry, images, lookout, periodic
+from lifecycle.services import alerts, bell, metering, operations, retention, rounds
 
 log = logging.getLogger(__name__)
+
+#: Operations that one sweep by the timer rings for; a worker's own sweep finds the others.
+SWEPT_MAX = 200
+METERING_SECONDS = 1800.0
+RETENTION_SECONDS = 60.0
+#: Between two batches, so that others write meanwhile.
+RETENTION_PAUSE_SECONDS = 0.05
+#: Of the words of a failed check; all are in its own report.
+WORDS_MAX = 250
 
 
 @shared_task(name=bell.TASK, queue=bell.QUEUE, ignore_result=True)
@@ -38,11 +49,79 @@ def reconcile_host(host_id: int) -> dict[str, int] | None:
     return periodic.reconcile_unwatched(host_id)
 
 
+@shared_task(name="lifecycle.verify_images", queue="periodic", ignore_result=True)
+def verify_images() -> int:
+    """Golden images are compared with their checksums, slowly: one task a host."""
+    found = images.hosts_with_images()
+    for host_id in found:
+        verify_images_of.apply_async(args=(host_id,), expires=600)
+    return len(found)
+
+
+@shared_task(name="lifecycle.verify_images_of", queue="reconcile", bind=True, ignore_result=True)
+def verify_images_of(self: Task[Any, Any], host_id: int) -> str | None:
+    """Verify one image of a host, unless another worker does."""
+    return images.look_after_images(host_id, owner=str(self.request.id))
+
+
+@shared_task(name="lifecycle.sweep_operations", queue="periodic", ignore_result=True)
+def sweep_operations() -> int:
+    """Ring for every operation that is due: what the workers' own sweep does, by the other way."""
+    found = operations.due(limit=SWEPT_MAX)
+    for operation_id in found:
+        bell.ring(operation_id)
+    return len(found)
+
+
+@shared_task(name="lifecycle.check_alerts", queue="periodic", ignore_result=True)
+def check_alerts() -> None:
+    """The round of alerts and the messages that are due, if no worker has just done it."""
+    lookout.look(registry.DEADLINES)
+    delivery.deliver()
+
+
+@shared_task(name="lifecycle.check_metering", queue="periodic", ignore_result=True)
+def check_metering() -> int:
+    """Derive every metering interval again; a difference is an alert. Returns how many there are."""
+    with rounds.turn("metering", seconds=METERING_SECONDS) as mine:
+        if mine is None:
+            return 0
+        report = metering.check()
+        found = []
+        if report.differences:
+            values = {"number": str(report.differences), "first": "; ".join(report.words)[:WORDS_MAX]}
+            found = [Condition(Kind.METERING, "intervals", values)]
+        alerts.sync({Kind.METERING}, found)
+    return report.differences
+
+
+@shared_task(name="lifecycle.expire_suspended", queue="periodic", ignore_result=True)
+def expire_suspended() -> tuple[int, int]:
+    """End suspensions that lasted 60 days; tell people of those that end within a week."""
+    return expiry.expire_and_tell()
+
+
+@shared_task(name="lifecycle.forget_old_rows", queue="periodic", ignore_result=True)
+def forget_old_rows() -> int:
+    """Drop what is older than the settings say, for at most a minute; returns how many rows."""
+    until = time.monotonic() + RETENTION_SECONDS
+    taken = 0
+    with rounds.turn("retention", seconds=RETENTION_SECONDS * 2) as mine:
+        for rows in retention.batches() if mine else ():
+            taken += rows
+            if time.monotonic() > until:
+                break
+            time.sleep(RETENTION_PAUSE_SECONDS)
+    return taken
+
+
 @worker_ready.connect
 def _start_sweeping(**_kwargs: Any) -> None:
     sweeper.start()
+    lookout.lookout.start(registry.DEADLINES)
 
 
 @worker_shutting_down.connect
 def _stop_sweeping(**_kwargs: Any) -> None:
     sweeper.stop()
+    lookout.lookout.stop()

@@ -1,5 +1,6 @@
 """Says what is unsafe about a configuration; pure, so that each rule can be tested by itself."""
 
+from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -7,6 +8,8 @@ from urllib.parse import urlsplit
 
 MINIMUM_KEY_LENGTH = 50
 MINIMUM_KEY_VARIETY = 10
+# Bytes, as the Standard Webhooks specification has it.
+SHORTEST_WEBHOOK_SECRET, LONGEST_WEBHOOK_SECRET = 24, 64
 GUESSABLE_KEYS = ("insecure", "changeme", "change-me", "secret", "example", "password")
 
 
@@ -68,6 +71,25 @@ def _transport_problems(exposure: Exposure) -> Iterator[str]:
             f"VMPORTAL_LISTEN is {exposure.listen} without TLS: passwords would cross the network unencrypted. "
             "Give certificates, a TLS proxy, or VMPORTAL_ALLOW_HTTP=1 if you know better."
         )
+
+
+def webhook_problems(url: str, secret: str) -> list[str]:
+    """What is wrong with the webhook of alerts, each as a sentence; the values themselves are not repeated."""
+    if not url:
+        return []
+    found = []
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
+        found.append("ALERT_WEBHOOK_URL is not a full address without a password, such as https://example.org/alerts.")
+    elif parts.scheme != "https" and not is_loopback(parts.hostname):
+        found.append("ALERT_WEBHOOK_URL is plain http on another machine: use https.")
+    try:
+        length = len(b64decode(secret.removeprefix("whsec_"), validate=True))
+    except ValueError:
+        length = 0
+    if not SHORTEST_WEBHOOK_SECRET <= length <= LONGEST_WEBHOOK_SECRET:
+        found.append("ALERT_WEBHOOK_SECRET is not the base64 of 24 to 64 random bytes: try `openssl rand -base64 32`.")
+    return found
 
 
 def is_loopback(host: str) -> bool:

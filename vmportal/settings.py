@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from vmportal import environment as read
 from vmportal.admin_theme import UNFOLD as UNFOLD  # the setting of that name
-from vmportal.production import Exposure, unsafe_settings
+from vmportal.production import Exposure, unsafe_settings, webhook_problems
 
 BASE = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -36,6 +36,8 @@ PROTECTED_ADDRESSES: list[str] = env.list("VMPORTAL_PROTECTED_ADDRESSES", defaul
 OPERATION_LEASE_SECONDS = env.int("VMPORTAL_OPERATION_LEASE_SECONDS", default=30)
 SWEEP_SECONDS = env.int("VMPORTAL_SWEEP_SECONDS", default=3)
 RECONCILE_SECONDS = env.int("VMPORTAL_RECONCILE_SECONDS", default=30)
+# How long what a person told to delete is kept on its host: until then the choice can be withdrawn.
+FINDING_QUARANTINE_DAYS = env.int("VMPORTAL_FINDING_QUARANTINE_DAYS", default=7)
 WORKER_THREADS = env.int("VMPORTAL_WORKER_THREADS", default=16)
 # Simultaneous hypervisor calls to one host from one worker: a hung host takes no more threads than this.
 HOST_CALLS_MAX = env.int("VMPORTAL_HOST_CALLS_MAX", default=4)
@@ -193,6 +195,19 @@ else:
     EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="vmportal@localhost")
+
+# --- alerts to the operators -----------------------------------------------------------------------------------
+ALERT_EMAILS: list[str] = env.list("ALERT_EMAILS", default=[])
+ALERT_WEBHOOK_URL = env.str("ALERT_WEBHOOK_URL", default="")
+ALERT_WEBHOOK_SECRET = env.str("ALERT_WEBHOOK_SECRET", default="")
+if _webhook_problems := webhook_problems(ALERT_WEBHOOK_URL, ALERT_WEBHOOK_SECRET):
+    raise ImproperlyConfigured("Unsafe settings:\n  - " + "\n  - ".join(_webhook_problems))
+
+# --- how long rows are kept that nobody needs any more, in days ------------------------------------------------
+KEEP_EVENTS_DAYS = env.int("VMPORTAL_KEEP_EVENTS_DAYS", default=14)
+KEEP_STEPS_DAYS = env.int("VMPORTAL_KEEP_STEPS_DAYS", default=90)
+KEEP_SERIAL_DAYS = env.int("VMPORTAL_KEEP_SERIAL_DAYS", default=90)
+KEEP_CLOSED_DAYS = env.int("VMPORTAL_KEEP_CLOSED_DAYS", default=180)
 
 # --- languages and files ---------------------------------------------------------------------------------------
 LANGUAGE_CODE = "en"

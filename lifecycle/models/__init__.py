@@ -11,6 +11,7 @@ from lifecycle.models.networks import Address, Network
 from lifecycle.models.operations import Operation, OperationStep
 from lifecycle.models.projects import Invitation, Membership, Project, Quota
 from lifecycle.models.repairs import Cleanup, Repair, RepairEntry
+from lifecycle.models.rounds import Round
 from lifecycle.models.vms import VM, Disk, SerialLog
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "Repair",
     "RepairEntry",
     "Reservation",
+    "Round",
     "SerialLog",
     "Transition",
     "User",

@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 
 #: Longer than a reconcile takes; a watcher that starts meanwhile waits no longer than this.
 LEASE_SECONDS: Final = 30.0
+#: How the owner of such a lease begins: a host that only the timer looks at is watched by nobody.
+TIMER: Final = "timer:"
 
 
 def unwatched_hosts() -> list[int]:
@@ -26,7 +28,7 @@ def unwatched_hosts() -> list[int]:
 def reconcile_unwatched(host_id: int) -> dict[str, int] | None:
     """Reconcile one host if nobody watches it. Returns the counts; None when it is watched, gone or silent."""
     host = Host.objects.filter(pk=host_id).first()
-    owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"[:100]
+    owner = f"{TIMER}{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"[:100]
     if host is None or not leases.take(host.pk, PURPOSE, owner, LEASE_SECONDS):
         return None
     try:

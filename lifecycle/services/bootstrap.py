@@ -1,12 +1,10 @@
 """The first rows of an installation; run again, it adds what is missing and changes nothing."""
 
-import json
 import secrets
 from dataclasses import dataclass
 
-from django_celery_beat.models import IntervalSchedule, PeriodicTask
-
 from lifecycle.models import MachineType, Membership, Project, User, Zone
+from lifecycle.services import periodic
 from lifecycle.services.db import service
 from lifecycle.services.projects import create_project
 
@@ -26,9 +24,6 @@ MACHINE_TYPES = (
     ("highcpu-4", "highcpu", 4, 4096, None),
 )
 DEFAULT_MACHINE_TYPE = "tiny-1"
-
-#: task, seconds
-PERIODIC = (("lifecycle.reconcile_hosts", 60),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +55,7 @@ def bootstrap() -> BootstrapResult:
     project = Project.objects.filter(slug=PROJECT).first() or create_project(PROJECT, owner=admin)
     if not project.memberships.exists():
         Membership.objects.create(project=project, user=admin, role="owner")
-    _periodic_tasks()
+    periodic.put_right(report_missing=False)
     return BootstrapResult(admin.username, password, zone.name, project.slug)
 
 
@@ -71,11 +66,3 @@ def _administrator() -> tuple[User, str | None]:
     password = secrets.token_urlsafe(12)
     admin = User.objects.create_superuser(ADMIN, password=password, must_change_password=True)
     return admin, password
-
-
-def _periodic_tasks() -> None:
-    for task, seconds in PERIODIC:
-        every, _made = IntervalSchedule.objects.get_or_create(every=seconds, period=IntervalSchedule.SECONDS)
-        PeriodicTask.objects.get_or_create(
-            name=task, defaults={"task": task, "interval": every, "queue": "periodic", "kwargs": json.dumps({})}
-        )

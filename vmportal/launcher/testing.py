@@ -20,7 +20,18 @@ from vmportal.launcher.postgres import private_postgres
 from vmportal.launcher.up import prepare_system
 
 # What must hold on both databases; everything else runs once, on SQLite.
-BOTH_DATABASES = ("tests/services", "tests/operations", "tests/realtime", "tests/repair")
+BOTH_DATABASES = ("tests/services", "tests/operations", "tests/realtime", "tests/repair", "tests/alerts")
+# What an installation's own environment says of it and tests must not follow: nobody is alerted by a test.
+NOT_FOR_TESTS = (
+    "DEBUG",
+    "DATABASE_URL",
+    "EMAIL_URL",
+    "ALERT_EMAILS",
+    "ALERT_WEBHOOK_URL",
+    "ALLOWED_HOSTS",
+    "VMPORTAL_PUBLIC_URL",
+    "VMPORTAL_LISTEN",
+)
 # pytest's options whose value, the next word, may look like a path that is to be run.
 TAKING_A_VALUE = ("-k", "-m", "-p", "-o", "-c", "-W", "--deselect", "--ignore", "--basetemp", "--rootdir")
 AUDIT_SECONDS = 120
@@ -79,7 +90,7 @@ def _laboratory(installation: Installation, display: Display) -> Iterator[tuple[
             "HYPOTHESIS_STORAGE_DIRECTORY": str(installation.var / "cache" / "hypothesis"),
             "REDIS_URL": f"unix://{lab.redis_socket}",
         }
-        for name in ("DEBUG", "DATABASE_URL", "EMAIL_URL", "ALLOWED_HOSTS", "VMPORTAL_PUBLIC_URL", "VMPORTAL_LISTEN"):
+        for name in NOT_FOR_TESTS:
             environ.pop(name, None)
         stack.enter_context(_private_redis(installation, lab, environ))
         yield Installation(installation.var), environ

@@ -10,7 +10,9 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from lifecycle.management.hostthreads import HostThreads
+from lifecycle.operations import registry
 from lifecycle.repair import hosts
+from lifecycle.repair.lookout import lookout
 from lifecycle.telemetry import collect
 
 log = logging.getLogger(__name__)
@@ -25,6 +27,7 @@ class Command(BaseCommand):
         stopping = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopping.set())
+        lookout.start(registry.DEADLINES)
         HostThreads({hosts.PURPOSE: hosts.watch, collect.PURPOSE: collect.collect}).run(stopping)
         log.info("the watcher ends")
         logging.shutdown()
