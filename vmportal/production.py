@@ -4,7 +4,7 @@ from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 MINIMUM_KEY_LENGTH = 50
 MINIMUM_KEY_VARIETY = 10
@@ -79,7 +79,7 @@ def webhook_problems(url: str, secret: str) -> list[str]:
         return []
     found = []
     parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
+    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc or not _has_port(parts):
         found.append("ALERT_WEBHOOK_URL is not a full address without a password, such as https://example.org/alerts.")
     elif parts.scheme != "https" and not is_loopback(parts.hostname):
         found.append("ALERT_WEBHOOK_URL is plain http on another machine: use https.")
@@ -90,6 +90,13 @@ def webhook_problems(url: str, secret: str) -> list[str]:
     if not SHORTEST_WEBHOOK_SECRET <= length <= LONGEST_WEBHOOK_SECRET:
         found.append("ALERT_WEBHOOK_SECRET is not the base64 of 24 to 64 random bytes: try `openssl rand -base64 32`.")
     return found
+
+
+def _has_port(parts: SplitResult) -> bool:
+    try:
+        return parts.port is None or parts.port > 0
+    except ValueError:
+        return False
 
 
 def is_loopback(host: str) -> bool:

@@ -99,11 +99,11 @@ def _vms(now: datetime) -> Iterator[Condition]:
     minutes = str(round(REPAIRING_AFTER.total_seconds() / 60))
     for vm in live.filter(state=State.REPAIRING, state_since__lt=now - REPAIRING_AFTER):
         yield _of_vm(Kind.REPAIRING, vm, minutes=minutes)
-    lately = Count("repairs", filter=Q(repairs__opened_at__gt=now - FLAPPING_WINDOW))
+    lately = Repair.objects.filter(opened_at__gt=now - FLAPPING_WINDOW).order_by().values_list("vm")
+    times = dict(lately.annotate(times=Count("pk")).filter(times__gte=FLAPPING_REPAIRS))
     hours = str(round(FLAPPING_WINDOW.total_seconds() / 3600))
-    found = VM.objects.annotate(times=lately).filter(times__gte=FLAPPING_REPAIRS, deleted_at__isnull=True)
-    for vm in found.select_related("project"):
-        yield _of_vm(Kind.VM_FLAPPING, vm, number=str(vm.times), hours=hours)
+    for vm in live.filter(pk__in=list(times)):
+        yield _of_vm(Kind.VM_FLAPPING, vm, number=str(times[vm.pk]), hours=hours)
     yield from _given_up(now)
 
 

@@ -255,7 +255,7 @@ def test_the_round_asks_the_same_number_of_queries_whatever_there_is(
         repair(vm, outcome="gave_up")
         factories.make_operation(vm, Action.START, steps=("reserve_capacity",), step_started_at=ago(days=1))
         Finding.objects.create(host=host, kind="unknown_volume", subject=vm.name, text="x")
-    with django_assert_max_num_queries(10):
+    with django_assert_max_num_queries(11):
         assert len(list(alerts.conditions(registry.DEADLINES, timezone.now()))) == 9
 
 

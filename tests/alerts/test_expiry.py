@@ -3,6 +3,7 @@
 import re
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 from django.core import mail
@@ -27,7 +28,7 @@ def _mail(settings: Settings) -> None:
     settings.MAIL_ENABLED = True
 
 
-def suspended(project: Project, days: float, **fields: object) -> VM:
+def suspended(project: Project, days: float, **fields: Any) -> VM:
     since = timezone.now() - timedelta(days=days)
     return factories.make_vm(project, state=State.SUSPENDED, state_since=since, **fields)
 
@@ -74,7 +75,7 @@ def test_the_notice_says_when_and_where(project: Project) -> None:
     assert ends == vm.state_since + timedelta(days=60)
     text = mail.outbox[0].body
     assert vm.name in mail.outbox[0].subject
-    assert re.search(rf"https?://\S+{reverse('web:vm', args=[project.slug, vm.name])}\n", text)
+    assert re.search(rf"https?://\S+{reverse('web:vm', args=[project.slug, vm.name])}\n", str(text))
 
 
 def test_a_later_suspension_is_told_of_again(project: Project) -> None:

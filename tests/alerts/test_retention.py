@@ -66,11 +66,12 @@ def test_steps_of_old_operations_go_and_the_operations_stay(project: Project) ->
 
 def test_output_of_vms_stopped_for_long_goes_but_not_how_far_it_was_read(project: Project) -> None:
     logs = {}
-    for name, fields in {
+    vms: dict[str, dict[str, Any]] = {
         "stopped": {"state": State.TERMINATED, "state_since": LONG_AGO},
         "runs": {"state": State.RUNNING, "state_since": LONG_AGO},
         "lately": {"state": State.TERMINATED},
-    }.items():
+    }
+    for name, fields in vms.items():
         logs[name] = SerialLog.objects.create(vm=factories.make_vm(project, **fields), text="login:", read_bytes=6)
     SerialLog.objects.update(updated_at=LONG_AGO)
     assert tasks.forget_old_rows() == 1

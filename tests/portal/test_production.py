@@ -1,5 +1,6 @@
 """Production settings refuse what is unsafe, and name it."""
 
+import base64
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 
 from vmportal.launcher.installation import CHECKOUT
 from vmportal.origins import allowed_origins
-from vmportal.production import Exposure, is_loopback, unsafe_settings
+from vmportal.production import Exposure, is_loopback, unsafe_settings, webhook_problems
 
 GOOD_KEY = "q8Zr-3mWx7Lk_0pTn5vBs2Yc9Hd4Fj6Ga1Ue8Io3Rw5Xz7Nt2Mb4Vq"
 SAFE = Exposure(
@@ -131,3 +132,39 @@ def test_the_dev_lock_holds_the_runtime_lock() -> None:
 
 def test_the_state_directory_is_never_committed() -> None:
     assert "/var/" in (Path(CHECKOUT) / ".gitignore").read_text().splitlines()
+
+
+WEBHOOK_SECRET = "whsec_" + base64.b64encode(bytes(32)).decode()
+
+
+@pytest.mark.parametrize(
+    ("url", "secret"),
+    [
+        ("", ""),
+        ("https://example.org/alerts", WEBHOOK_SECRET),
+        ("https://example.org/alerts", WEBHOOK_SECRET.removeprefix("whsec_")),
+        ("http://127.0.0.1:9000/alerts", WEBHOOK_SECRET),
+        ("http://localhost/alerts", WEBHOOK_SECRET),
+    ],
+)
+def test_a_webhook_that_is_safe_is_not_complained_about(url: str, secret: str) -> None:
+    assert webhook_problems(url, secret) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "secret", "name"),
+    [
+        ("http://example.org/alerts", WEBHOOK_SECRET, "ALERT_WEBHOOK_URL"),
+        ("ftp://example.org/alerts", WEBHOOK_SECRET, "ALERT_WEBHOOK_URL"),
+        ("https://hush:hush@example.org/", WEBHOOK_SECRET, "ALERT_WEBHOOK_URL"),
+        ("example.org", WEBHOOK_SECRET, "ALERT_WEBHOOK_URL"),
+        ("https://example.org:nowhere/", WEBHOOK_SECRET, "ALERT_WEBHOOK_URL"),
+        ("https://example.org/", "", "ALERT_WEBHOOK_SECRET"),
+        ("https://example.org/", "aHVzaA==", "ALERT_WEBHOOK_SECRET"),
+        ("https://example.org/", "hush-hush-hush-hush-hush-hush-hush!", "ALERT_WEBHOOK_SECRET"),
+    ],
+)
+def test_an_unsafe_webhook_is_named_and_not_repeated(url: str, secret: str, name: str) -> None:
+    (problem,) = webhook_problems(url, secret)
+    assert name in problem
+    assert "hush" not in problem

@@ -16,6 +16,8 @@ from lifecycle.domain.transitions import ALL_PAIRS, BIRTHS, DEATHS, Action
 from lifecycle.models import (
     VM,
     Address,
+    Alert,
+    AlertDelivery,
     Disk,
     Event,
     Host,
@@ -230,6 +232,19 @@ def _(_project: Project, vm: VM) -> None:
 @breaks(guards.APPEND_ONLY)
 def _(_project: Project, vm: VM) -> None:
     Transition.objects.filter(pk=write_transition(vm, "", "RUNNING").pk).update(occurred_at=timezone.now())
+
+
+@breaks("one_open_alert_per_matter")
+def _(_project: Project, _vm: VM) -> None:
+    for _time in range(2):
+        Alert.objects.create(key="host_down:1", kind="host_down", text="x")
+
+
+@breaks("an_alert_is_told_once_by_each_way")
+def _(_project: Project, _vm: VM) -> None:
+    alert = Alert.objects.create(key="host_down:1", kind="host_down", text="x")
+    for _time in range(2):
+        AlertDelivery.objects.create(alert=alert, way="mail", about="opened")
 
 
 @pytest.mark.parametrize("name", BREAK)
