@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -182,20 +183,24 @@ Ending = str | None
 def carry_out(host_id: int, hypervisor: Hypervisor) -> int:
     """Carry out what people chose. One failure stops no other; it is told on the finding. Returns how many ended."""
     ended = 0
-    for finding in findings.due(host_id):
-        act = ACTS.get((Kind(finding.kind), Choice(finding.choice)))
-        if act is None:
-            continue  # carried out by another part of the product
-        try:
-            ending = act(Case(finding, hypervisor))
-        except (DomainError, HypervisorError, DatabaseError) as error:
-            log.warning("finding %s: %s could not be carried out: %s", finding, finding.choice, error)
-            findings.cannot(finding, _said(error))
-            continue
-        if ending is not None:
-            ended += findings.settle(finding, ending)
-            log.info("finding %s: %s was carried out for %s", finding, finding.choice, finding.chosen_by)
+    for finding in findings.due(host_id, {kind for kind, _choice in ACTS}):
+        act = ACTS[Kind(finding.kind), Choice(finding.choice)]
+        ended += attempt(finding, partial(act, Case(finding, hypervisor)))
     return ended
+
+
+def attempt(finding: Finding, act: Callable[[], Ending]) -> bool:
+    """Carry one choice out, or say on the finding why it cannot be. True when that settled it."""
+    try:
+        ending = act()
+    except (DomainError, HypervisorError, DatabaseError) as error:
+        log.warning("finding %s: %s could not be carried out: %s", finding, finding.choice, error)
+        findings.cannot(finding, _said(error))
+        return False
+    if ending is None:
+        return False
+    log.info("finding %s: %s was carried out for %s", finding, finding.choice, finding.chosen_by)
+    return findings.settle(finding, ending)
 
 
 def _said(error: Exception) -> str:

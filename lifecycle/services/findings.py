@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from lifecycle.domain import findings as domain
 from lifecycle.domain import guests
-from lifecycle.domain.definitions import SIZES, Definition, as_json
+from lifecycle.domain.definitions import Definition, as_json
 from lifecycle.domain.errors import InvalidInput, NameTaken, NotFound, OperationInProgress, StateConflict
 from lifecycle.domain.findings import Choice, Kind, OpenFinding, Sighting
 from lifecycle.domain.quotas import Amounts
@@ -95,6 +95,17 @@ def _close(pks: Collection[int], because: str) -> None:
 
 
 @service
+def record_image(host_id: int, sighting: Sighting | None, name: str, at: datetime) -> None:
+    """Note how one golden image of the host was found; None: as it should be."""
+    key = {"host": host_id, "kind": Kind.BAD_IMAGE, "subject": name, "closed_at__isnull": True}
+    rows = Finding.objects.filter(**key)
+    if sighting is None:
+        _close(list(rows.values_list("pk", flat=True)), GONE)
+    elif not rows.update(last_seen_at=at, details=sighting.details):
+        Finding.objects.bulk_create([_opened(host_id, sighting, at)], ignore_conflicts=True)
+
+
+@service
 def found_again(vm_ids: Collection[UUID]) -> int:
     """VMs declared lost of which nothing is missing any more."""
     return VM.objects.filter(pk__in=list(vm_ids), lost_at__isnull=False).update(lost_at=None) if vm_ids else 0
@@ -170,10 +181,11 @@ def _refuse_taken(project: Project, name: str) -> None:
 # -- carrying out ----------------------------------------------------------------------------------
 
 
-def due(host_id: int) -> list[Finding]:
-    """Open findings of the host whose choice is to be carried out now."""
+def due(host_id: int, kinds: Collection[Kind]) -> list[Finding]:
+    """Open findings of the host and these kinds whose choice is to be carried out now."""
     now = timezone.now()
-    rows = Finding.objects.filter(host=host_id, closed_at__isnull=True).exclude(choice__in=["", Choice.IGNORE])
+    rows = Finding.objects.filter(host=host_id, closed_at__isnull=True, kind__in=list(kinds))
+    rows = rows.exclude(choice__in=["", Choice.IGNORE])
     return list(rows.filter(Q(due_at__isnull=True) | Q(due_at__lte=now)).select_related("chosen_by").order_by("pk"))
 
 
@@ -367,7 +379,7 @@ def accept_definition(finding: Finding, found: Definition) -> None:
     vm.vcpus, vm.memory_mib, vm.cpu_quota_percent = found.vcpus, found.memory_mib, found.cpu_quota_percent
     if resized:
         vm.machine_type = _custom_type(found.vcpus, found.memory_mib)
-    if vm.definition is not None or set(finding.details["changes"]) - SIZES:
+    if vm.definition is not None or not domain.only_sizes(finding.details):
         vm.definition = as_json(found)
     vm.save(update_fields=["vcpus", "memory_mib", "cpu_quota_percent", "machine_type", "definition"])
     if resized and running:

@@ -1,5 +1,6 @@
 """A host's calls are bounded, and a host that fails is not asked again at once."""
 
+import socket
 import threading
 import time
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lifecycle.domain.errors import Busy, Transient
-from lifecycle.drivers.libvirt import Hypervisors
+from lifecycle.drivers.libvirt import Hypervisors, pool
 from lifecycle.drivers.libvirt.gate import Gate
 from lifecycle.drivers.libvirt.lines import Lines
 
@@ -82,6 +83,38 @@ def test_a_host_that_is_not_there_fails_fast_the_second_time(tmp_path: Path) -> 
     with pytest.raises(Transient, match="a moment ago"):
         shared.get(uri, installation="abcdef")
     assert time.monotonic() - begin < 0.1
+
+
+def test_while_one_thread_tries_a_failed_host_again_others_are_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "FAILED_SECONDS", 0.0)
+    shared, path = Hypervisors(), tmp_path / "silent"
+    uri = f"qemu+unix:///system?socket={path}"
+    with pytest.raises(Transient):
+        shared.get(uri, installation="abcdef")
+    errors: list[Exception] = []
+
+    def try_again() -> None:
+        try:
+            shared.get(uri, installation="abcdef")
+        except Transient as error:
+            errors.append(error)
+
+    with socket.socket(socket.AF_UNIX) as silent:  # a daemon that hangs: it takes connections and says nothing
+        silent.bind(str(path))
+        silent.listen()
+        prober = threading.Thread(target=try_again)
+        prober.start()
+        caller, _address = silent.accept()
+        begin = time.monotonic()
+        for _ in range(20):
+            with pytest.raises(Busy):
+                shared.get(uri, installation="abcdef")
+        assert time.monotonic() - begin < 0.5
+        caller.close()
+    prober.join(15)
+    assert len(errors) == 1
 
 
 def test_a_connection_is_shared_and_opened_again_when_dead() -> None:

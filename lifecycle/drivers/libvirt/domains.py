@@ -24,7 +24,7 @@ from lifecycle.drivers.libvirt.power import power_of, reason_word
 from lifecycle.drivers.libvirt.qemu_log import log_tail
 from lifecycle.drivers.libvirt.session import verb
 from lifecycle.drivers.libvirt.storage import Pools
-from lifecycle.drivers.libvirt.xml import described, parse, to_text
+from lifecycle.drivers.libvirt.xml import E, described, parse, to_text
 
 _UNDEFINE: Final = (
     libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
@@ -155,7 +155,7 @@ class DomainVerbs(Pools):
         domain = self._find(uuid)
         flags = libvirt.VIR_DOMAIN_AFFECT_CONFIG if domain.isPersistent() else 0
         flags |= libvirt.VIR_DOMAIN_AFFECT_LIVE if domain.isActive() else 0
-        xml = to_text(mark_of(self.installation, project, vm_name, generation))
+        xml = to_text(mark_of(self.installation, project, vm_name, generation, E))
         domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, xml, METADATA_PREFIX, METADATA, flags)
         self._forget(uuid)
 

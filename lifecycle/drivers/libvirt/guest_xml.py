@@ -66,9 +66,9 @@ def domain_xml(spec: DomainSpec, places: Places, *, test: bool = False) -> str:
     return to_text(domain)
 
 
-def mark_of(installation: str, project: str, vm_name: str, generation: int) -> Element:
-    """The mark that says whose a domain is."""
-    return _OURS.vm(installation=installation, project=project, name=vm_name, generation=str(generation))
+def mark_of(installation: str, project: str, vm_name: str, generation: int, maker: Maker = _OURS) -> Element:
+    """The mark that says whose a domain is. With `maker` E it has no namespace: a call that sets it gives it one."""
+    return maker.vm(installation=installation, project=project, name=vm_name, generation=str(generation))
 
 
 def _cputune(spec: DomainSpec) -> Element:

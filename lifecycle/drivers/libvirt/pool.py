@@ -1,7 +1,7 @@
 """The connections that a process shares: one a host and installation, opened anew when dead.
 
-A host that does not answer costs one thread a bounded time; who comes while it is tried is told `Busy`, and for
-some seconds after a failure everybody is told at once.
+The circuit breaker of a host: one that does not answer costs one thread a bounded time. For some seconds after a
+failure everybody is told at once; then one thread tries again, and who comes meanwhile is told `Busy` at once.
 """
 
 import threading
@@ -34,7 +34,8 @@ class _Place:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        if not self.opening.acquire(timeout=WAIT_SECONDS):
+        # A first connection is there in a moment and worth waiting for; that to a host that failed is not.
+        if not self.opening.acquire(timeout=0.0 if self.failure else WAIT_SECONDS):
             raise Busy("the host is being connected to")
         try:
             yield
@@ -76,6 +77,7 @@ class Hypervisors:
         except Transient as error:
             place.failed_at, place.failure = time.monotonic(), str(error)
             raise
+        place.failure = ""
         return place.hypervisor
 
     def close(self) -> None:
