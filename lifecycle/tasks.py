@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from celery import Task, shared_task
-from celery.signals import worker_ready, worker_shutting_down
+from celery.signals import worker_init, worker_shutting_down
 
 from lifecycle.domain.alerts import Condition, Kind
 from lifecycle.operations import engine, registry
@@ -115,7 +115,7 @@ def forget_old_rows() -> int:
     return taken
 
 
-@worker_ready.connect
+@worker_init.connect  # not worker_ready, which waits for Redis
 def _start_sweeping(**_kwargs: Any) -> None:
     sweeper.start()
     lookout.lookout.start(registry.DEADLINES)

@@ -1,0 +1,86 @@
+"""Real processes: alerts are raised, told and closed while Redis is dead and beat does not run."""
+
+import base64
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.alerts.receivers import Webhook, webhook
+from tests.stack import Stack, wait_until
+
+pytestmark = [pytest.mark.slow]
+
+SECRET = "whsec_" + base64.b64encode(os.urandom(32)).decode()
+KEPT_OUT = "UPDATE lifecycle_host SET kept_out_until = datetime('now', ?)"
+
+
+@pytest.fixture
+def receiver() -> Iterator[Webhook]:
+    with webhook() as found:
+        yield found
+
+
+@pytest.fixture
+def stack(tmp_path: Path, receiver: Webhook, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
+    """An installation without Redis and beat, and with a host at whose address nobody answers."""
+    monkeypatch.setenv("ALERT_WEBHOOK_URL", receiver.url)
+    monkeypatch.setenv("ALERT_WEBHOOK_SECRET", SECRET)
+    made = Stack(tmp_path, processes=())
+    for name in ("run", "log", "images"):
+        (tmp_path / name).mkdir()
+    made.manage("migrate", "--noinput")
+    made.manage("bootstrap")
+    write(
+        made,
+        "INSERT INTO lifecycle_host (name, uri, zone_id, schedulable, health, health_reason, architecture, vcpus_total,"
+        " memory_mib_total, disk_gib_total, memory_mib_kept, cpu_overcommit_percent, memory_overcommit_percent,"
+        " disk_overcommit_percent, vcpus_reserved, memory_mib_reserved, disk_gib_reserved, domain_type,"
+        " domain_type_reason, libvirt_version, hypervisor_version, created_at) SELECT 'host-1',"
+        " 'qemu+unix:///system?socket=/nowhere.sock', id, 1, 'unknown', '', 'x86_64', 0, 0, 0, 0, 100, 100, 100,"
+        " 0, 0, 0, 'qemu', '', '', '', datetime('now') FROM lifecycle_zone",
+    )
+    try:
+        yield made
+    finally:
+        for name in list(made.running):
+            made.end(name, kill=True)
+
+
+def write(stack: Stack, statement: str, *values: str) -> None:
+    with sqlite3.connect(stack.root / "db.sqlite3", timeout=20) as database:
+        database.execute(statement, values)
+    database.close()
+
+
+def read(stack: Stack, statement: str) -> list[tuple[object, ...]]:
+    database = sqlite3.connect(stack.root / "db.sqlite3", timeout=20)
+    try:
+        return database.execute(statement).fetchall()
+    finally:
+        database.close()
+
+
+def told(receiver: Webhook) -> list[tuple[str, str]]:
+    """(type, kind) of each message about the host's flapping."""
+    messages = [json.loads(body) for _path, _headers, body in receiver.received]
+    return [(m["type"], m["data"]["kind"]) for m in messages if m["data"]["kind"] == "host_flapping"]
+
+
+def test_alerts_need_neither_redis_nor_beat_and_outlive_a_worker(stack: Stack, receiver: Webhook) -> None:
+    write(stack, KEPT_OUT, "+1 hour")
+    write(stack, "DELETE FROM django_celery_beat_periodictask WHERE name = 'lifecycle.reconcile_hosts'")
+    stack.start("worker")
+    wait_until(lambda: told(receiver) == [("alert.opened", "host_flapping")], 60, "the worker's message")
+    named = "SELECT 1 FROM django_celery_beat_periodictask WHERE name = 'lifecycle.reconcile_hosts'"
+    wait_until(lambda: read(stack, named), 30, "the task that was deleted")
+    stack.end("worker", kill=True)
+    write(stack, KEPT_OUT, "-1 hour")
+    stack.start("watcher")
+    wait_until(lambda: told(receiver)[1:] == [("alert.resolved", "host_flapping")], 120, "the watcher's message")
+    for name in ("worker", "watcher"):
+        assert SECRET[6:] not in stack.log(name)
+        assert receiver.url not in stack.log(name)
