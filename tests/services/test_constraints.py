@@ -20,6 +20,7 @@ from lifecycle.models import (
     AlertDelivery,
     Disk,
     Event,
+    Finding,
     Host,
     HostLease,
     MachineType,
@@ -157,6 +158,13 @@ def _(_project: Project, vm: VM) -> None:
         HostLease.objects.create(host=vm.host, purpose="watch", owner=owner, expires_at=timezone.now())
 
 
+@breaks("one_open_finding_per_subject")
+def _(_project: Project, vm: VM) -> None:
+    assert vm.host
+    for _time in range(2):
+        Finding.objects.create(host=vm.host, kind="unknown_volume", subject="a.qcow2", text="a volume")
+
+
 @breaks("event_numbers_are_unique")
 def _(project: Project, _vm: VM) -> None:
     for _time in range(2):
@@ -274,6 +282,14 @@ def test_a_vm_may_have_many_operations_that_are_done(project: Project) -> None:
     vm = factories.make_vm(project)
     for _time in range(3):
         factories.make_operation(vm, Action.STOP, status="DONE", end_time=timezone.now() + timedelta(seconds=1))
+
+
+def test_a_finding_that_is_closed_may_be_found_again(project: Project) -> None:
+    host = factories.make_vm(project).host
+    assert host
+    seen = {"host": host, "kind": "unknown_volume", "subject": "a.qcow2", "text": "a volume"}
+    Finding.objects.create(**seen, closed_at=timezone.now(), closed_because="gone")
+    Finding.objects.create(**seen)
 
 
 def test_a_tombstone_gives_name_and_mac_free(project: Project) -> None:
