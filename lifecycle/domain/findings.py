@@ -222,11 +222,12 @@ def found_again(picture: Picture) -> list[UUID]:
 
 def unmarked(picture: Picture) -> list[UUID]:
     """Adopted VMs whose domain has no mark yet: the adoption was cut short, and has one right answer."""
-    return [
-        vm.id
-        for vm in picture.vms.values()
-        if vm.adopted and not vm.busy and (domain := picture.domains.get(vm.id)) is not None and domain.mark is None
-    ]
+    return [vm.id for vm in picture.vms.values() if not vm.busy and _is_unmarked(picture, vm)]
+
+
+def _is_unmarked(picture: Picture, vm: RecordedVM) -> bool:
+    domain = picture.domains.get(vm.id)
+    return vm.adopted and domain is not None and domain.mark is None
 
 
 def _strange(picture: Picture, domain: Domain) -> Sighting | None:
@@ -249,9 +250,9 @@ def _of_vm(picture: Picture, vm: RecordedVM) -> Sighting | None:
     missing = None if vm.busy or vm.lost else _missing(picture, vm)
     if missing is not None:
         return missing
-    if vm.id in picture.contradictions and not (vm.adopted and vm.id in unmarked(picture)) and not vm.lost:
-        return _contradiction(picture, vm)
-    return None
+    if vm.id not in picture.contradictions or vm.lost or _is_unmarked(picture, vm):
+        return None
+    return _contradiction(picture, vm)
 
 
 def _missing(picture: Picture, vm: RecordedVM) -> Sighting | None:

@@ -211,11 +211,6 @@ class Hypervisor(Protocol):
     def ensure_network(self, spec: NetworkSpec) -> None:
         """Define, start and autostart the network; a stopped one is started again."""
 
-    def remove_network(self, name: str) -> None: ...
-
-    def network_in_use(self, name: str) -> bool:
-        """Whether any running domain is attached."""
-
     def bind_address(self, network: str, binding: AddressBinding) -> None:
         """Reserve the address in DHCP, live and persistent; replaces another binding of the same MAC."""
 

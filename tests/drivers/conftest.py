@@ -13,7 +13,7 @@ from lifecycle.domain.errors import HypervisorError
 from lifecycle.drivers.base import ImageRef, Pool
 from lifecycle.drivers.libvirt import LibvirtHypervisor, connect
 from lifecycle.drivers.libvirt.names import pool_path
-from tests.drivers.lab import BOOT_SECONDS, Guest, domain_spec, network_spec, prepare, wait_for
+from tests.drivers.lab import BOOT_SECONDS, Guest, domain_spec, forget_network, network_spec, prepare, wait_for
 from tests.stack import HOST_URI, clean_host
 
 
@@ -93,4 +93,4 @@ def guest(driver: LibvirtHypervisor, guests: Guests, own_id: str, request: pytes
     yield made
     driver.destroy(made.spec.uuid)
     driver.undefine(made.spec.uuid)
-    driver.remove_network(made.spec.network.name)
+    forget_network(driver, made.spec.network.name)

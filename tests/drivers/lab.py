@@ -6,11 +6,14 @@ import shlex
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
+
+import libvirt
 
 from lifecycle.domain.guests import seed_files
 from lifecycle.drivers.base import AddressBinding, DomainSpec, ImageRef, NetworkSpec
@@ -76,6 +79,15 @@ def own_addresses() -> list[str]:
     shown = subprocess.run(["ip", "-4", "-o", "address"], capture_output=True, text=True, check=True).stdout
     found = re.findall(r"^\d+: (\S+) +inet ([\d.]+)", shown, re.MULTILINE)
     return [address for link, address in found if link != "lo" and not link.startswith("v")]
+
+
+def forget_network(host: LibvirtHypervisor, name: str) -> None:
+    """Stop the network and remove it, when it is there."""
+    with suppress(libvirt.libvirtError):
+        network = host.conn.networkLookupByName(name)
+        if network.isActive():
+            network.destroy()
+        network.undefine()
 
 
 def prepare(host: LibvirtHypervisor, spec: DomainSpec, image: ImageRef, public_key: str = "") -> None:

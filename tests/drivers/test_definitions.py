@@ -12,7 +12,7 @@ from lifecycle.domain.errors import Gone, Refused
 from lifecycle.domain.states import Power
 from lifecycle.drivers.base import DomainSpec, ImageRef, Pool
 from lifecycle.drivers.libvirt import LibvirtHypervisor, domains
-from tests.drivers.lab import domain_spec, network_spec, prepare, qemu_pid, wait_for
+from tests.drivers.lab import domain_spec, forget_network, network_spec, prepare, qemu_pid, wait_for
 
 pytestmark = pytest.mark.libvirt
 
@@ -35,7 +35,7 @@ def spec(driver: LibvirtHypervisor, golden: ImageRef, own_id: str) -> Iterator[D
     driver.undefine(made.uuid)
     for volume in (made.disk_volume, made.seed_volume):
         driver.remove_volume(Pool.DISKS, volume)
-    driver.remove_network(made.network.name)
+    forget_network(driver, made.network.name)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from lifecycle.drivers.libvirt import LibvirtHypervisor
 from tests.drivers.conftest import Guests
-from tests.drivers.lab import Guest, domain_spec, network_spec, own_addresses
+from tests.drivers.lab import Guest, domain_spec, forget_network, network_spec, own_addresses
 
 pytestmark = [pytest.mark.libvirt, pytest.mark.guest]
 
@@ -30,7 +30,7 @@ def trio(driver: LibvirtHypervisor, guests: Guests, own_id: str) -> Iterator[tup
         driver.destroy(guest.spec.uuid)
         driver.undefine(guest.spec.uuid)
     for network in (one, two):
-        driver.remove_network(network.name)
+        forget_network(driver, network.name)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from lifecycle.domain.states import Power
 from lifecycle.drivers.base import AddressBinding, EventKind, HostEvent, ImageRef, Pool
 from lifecycle.drivers.libvirt import LibvirtHypervisor, connect
-from tests.drivers.lab import GIB, domain_spec, network_spec, wait_for
+from tests.drivers.lab import GIB, domain_spec, forget_network, network_spec, wait_for
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_the_whole_life_of_a_vm(fake: LibvirtHypervisor, tmp_path: Path) -> None
     assert [e.detail for e in events if e.kind is EventKind.STOPPED] == ["saved", "shutdown"]
     assert fake.remove_volume(Pool.DISKS, spec.disk_volume)
     fake.unbind_address(spec.network.name, spec.mac)
-    fake.remove_network(spec.network.name)
+    forget_network(fake, spec.network.name)
 
 
 def test_what_it_cannot_is_empty(fake: LibvirtHypervisor) -> None:

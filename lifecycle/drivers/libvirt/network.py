@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import libvirt
 
-from lifecycle.domain.errors import Busy, Refused
+from lifecycle.domain.errors import Refused
 from lifecycle.drivers.base import AddressBinding, Lease, NetworkSpec
 from lifecycle.drivers.libvirt.errors import absent_is_fine, code
 from lifecycle.drivers.libvirt.network_xml import binding_xml, network_xml
@@ -55,30 +55,6 @@ class NetworkVerbs(Session):
                     raise
         if not network.autostart():
             network.setAutostart(True)
-
-    @verb
-    def remove_network(self, name: str) -> None:
-        """Stop and forget the network. `Busy` while a running domain is attached."""
-        with absent_is_fine():
-            network = self.conn.networkLookupByName(name)
-            if self._attached(name):
-                raise Busy(f"network {name} is in use")
-            if network.isActive():
-                network.destroy()
-            network.undefine()
-
-    @verb
-    def network_in_use(self, name: str) -> bool:
-        """Whether any running domain is attached."""
-        return self._attached(name)
-
-    def _attached(self, name: str) -> bool:
-        for domain in self.conn.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
-            with absent_is_fine():
-                tree = described(domain)
-                if any(source.get("network") == name for source in tree.iterfind("devices/interface/source")):
-                    return True
-        return False
 
     @verb
     def bind_address(self, network: str, binding: AddressBinding) -> None:
