@@ -18,6 +18,7 @@ VCPUS: Final = range(1, 65)
 MEMORY_MIB: Final = range(80, 1024 * 1024 + 1)
 DISK_GIB: Final = range(1, 65_537)
 GRACE_SECONDS: Final = range(3601)
+HOST_ERROR_TIMEOUTS: Final = range(90, 331, 30)
 _KEY_TYPES: Final = frozenset(
     {
         "ssh-ed25519",
@@ -167,6 +168,19 @@ def check_grace(seconds: int) -> int:
     if seconds not in GRACE_SECONDS:
         raise InvalidInput(
             "The grace period is 0 to %(most)s seconds.", field="stop_grace_seconds", most=GRACE_SECONDS[-1]
+        )
+    return seconds
+
+
+def check_host_error_timeout(seconds: int) -> int:
+    """How long a VM's host may be silent before the VM is in host error (LIFECYCLE: hostErrorTimeoutSeconds)."""
+    if seconds not in HOST_ERROR_TIMEOUTS:
+        raise InvalidInput(
+            "The host error timeout is %(least)s to %(most)s seconds, in steps of %(step)s.",
+            field="host_error_timeout_seconds",
+            least=HOST_ERROR_TIMEOUTS[0],
+            most=HOST_ERROR_TIMEOUTS[-1],
+            step=HOST_ERROR_TIMEOUTS.step,
         )
     return seconds
 

@@ -18,7 +18,10 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What a host has left. Amounts are limits (with overcommit) less reservations."""
+    """What a host has left. Amounts are limits (with overcommit) less reservations.
+
+    `kept_out`: too many VMs went into repair on it lately.
+    """
 
     host_id: int
     name: str
@@ -28,6 +31,7 @@ class Room:
     vcpus: int
     memory_mib: int
     disk_gib: int
+    kept_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,8 @@ def why_not(room: Room, need: Need, *, pinned: bool = False) -> str:
         return mark("the host does not answer")
     if not room.schedulable and not pinned:
         return mark("the host takes no new VMs")
+    if room.kept_out and not pinned:
+        return mark("the host had too many repairs lately")
     if room.architecture != need.architecture:
         return f"the host is {room.architecture}, the image needs {need.architecture}"
     short = []

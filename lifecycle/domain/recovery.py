@@ -27,6 +27,7 @@ class Decision(StrEnum):
     STOPPED = "stopped"  # the guest shut itself down
     SWITCHED_OFF = "switched_off"  # somebody forced it off outside
     CRASHED = "crashed"  # its QEMU died, or the guest did
+    HELD = "held"  # a disk error holds it
     MISSING = "missing"  # the host does not know it any more
     SAVED = "saved"  # somebody saved its memory outside
     STARTED = "started"  # somebody started it outside
@@ -152,8 +153,14 @@ def _at_rest(recorded: Recorded, observed: Observed) -> Verdict:
             return Verdict(Decision.FINDING, f"{recorded.state} without an operation")
 
 
+#: libvirt's word for a guest that QEMU holds because its disk gave an error (error_policy=stop).
+IO_ERROR: Final = "ioerror"
+
+
 def _running(observed: Observed) -> Verdict:
     match observed.power:
+        case Power.PAUSED if observed.reason == IO_ERROR:
+            return Verdict(Decision.HELD)
         case Power.ON | Power.PAUSED | Power.UNKNOWN:
             return Verdict(Decision.IN_STEP)
         case Power.SAVED:

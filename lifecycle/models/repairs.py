@@ -1,5 +1,7 @@
 """Repair records: why a VM was in REPAIRING, what was tried, by whom, and how it ended."""
 
+from datetime import timedelta
+
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
@@ -9,6 +11,10 @@ from django.utils.translation import gettext_lazy as _
 from lifecycle.models.fleet import Host
 from lifecycle.models.operations import ASKER_CHOICES, Operation
 from lifecycle.models.vms import STATE_CHOICES, VM
+
+#: A VM with so many repairs opened within the window is flapping.
+FLAPPING_REPAIRS = 3
+FLAPPING_WINDOW = timedelta(days=1)
 
 
 class Repair(models.Model):

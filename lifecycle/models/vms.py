@@ -12,6 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from lifecycle.domain.guests import HOST_ERROR_TIMEOUTS
 from lifecycle.domain.states import Power, State
 from lifecycle.models.fleet import Host, MachineType, Zone
 from lifecycle.models.images import Image
@@ -25,10 +26,6 @@ POWER_CHOICES = [(p.value, p.value) for p in Power]
 
 #: States in which a VM is on a host by definition.
 PLACED = [State.STAGING, State.RUNNING, State.SUSPENDING, State.SUSPENDED]
-
-
-#: LIFECYCLE: hostErrorTimeoutSeconds is 90 to 330 in steps of 30.
-HOST_ERROR_TIMEOUTS = list(range(90, 331, 30))
 
 
 class VMQuerySet(models.QuerySet["VM"]):
@@ -135,7 +132,8 @@ class VM(models.Model):
             ),
             models.CheckConstraint(condition=Q(vcpus__gte=1, memory_mib__gte=64), name="a_vm_has_cpu_and_memory"),
             models.CheckConstraint(
-                condition=Q(host_error_timeout_seconds__in=HOST_ERROR_TIMEOUTS), name="a_host_error_timeout_is_known"
+                condition=Q(host_error_timeout_seconds__in=list(HOST_ERROR_TIMEOUTS)),
+                name="a_host_error_timeout_is_known",
             ),
         ]
 

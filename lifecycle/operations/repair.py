@@ -8,13 +8,13 @@ from collections.abc import Callable
 
 from django.utils import timezone
 
-from lifecycle.domain.errors import HypervisorError
+from lifecycle.domain.errors import Broken, HypervisorError
 from lifecycle.domain.states import Power, State
 from lifecycle.domain.transitions import Action
 from lifecycle.operations import steps
 from lifecycle.operations.context import Context
 from lifecycle.operations.definition import Again, Definition, Outcome, Skip, Step
-from lifecycle.services import capacity
+from lifecycle.services import capacity, repair_records
 
 ATTEMPTS_MAX = 3
 ATTEMPT_PAUSE_SECONDS = (2.0, 10.0)  # before the second, before the third
@@ -22,7 +22,8 @@ ATTEMPT_PAUSE_SECONDS = (2.0, 10.0)  # before the second, before the third
 RESTART_PAUSE_SECONDS = (0.0, 5.0, 20.0)
 #: The waits of a repair end with the host's answer or by a person, not with the clock.
 NO_DEADLINE = 10.0**9
-EVIDENCE_CHARACTERS = 4000
+#: How long a guest that was let go on is watched: a disk that still fails holds it at its next write.
+HELD_AGAIN_SECONDS = 2.0
 
 
 def _await_turn(context: Context) -> Outcome:
@@ -34,20 +35,41 @@ def _await_turn(context: Context) -> Outcome:
 
 
 def _look_at_domain(context: Context) -> Outcome:
-    """See what is left of it. A guest that runs is left alone."""
+    """See what is left of it. A guest that runs is left alone, but for one that an operator wants started again."""
     host, vm = context.host(), context.vm
     view = host.look(vm.id)
     if view is not None and view.power is Power.PAUSED:
-        host.resume_cpus(vm.id)
-        view = host.look(vm.id)
-    if view is not None and view.power is Power.ON:
+        return _let_go_on(context)
+    if view is not None and view.power is Power.ON and not context.recall("restart"):
         context.seen = view
         return Skip("the guest runs")
-    if view is not None and view.power is Power.CRASHED:
-        host.destroy(vm.id)
-    if not context.recall("evidence"):
-        context.remember(evidence=host.qemu_log_tail(vm.id, vm.domain_name)[-EVIDENCE_CHARACTERS:])
+    _keep_evidence(context)
+    host.destroy(vm.id)
+    if context.recall("restart"):
+        context.remember(restart=False)
     return None
+
+
+def _let_go_on(context: Context) -> Outcome:
+    """A guest that is held goes on; held again soon after, the attempt has failed."""
+    host, vm = context.host(), context.vm
+    if context.recall("let_go"):
+        context.remember(let_go=False)
+        raise Broken(f"domain {vm.id} is held again after it was let go on")
+    _keep_evidence(context)
+    host.resume_cpus(vm.id)
+    context.remember(let_go=True)
+    return Again(HELD_AGAIN_SECONDS, "the guest was let go on")
+
+
+def _keep_evidence(context: Context) -> None:
+    """The end of QEMU's log, once: the next start goes on writing to it."""
+    if context.recall("evidence"):
+        return
+    text = context.host().qemu_log_tail(context.vm.id, context.vm.domain_name)
+    with context.writing():
+        repair_records.keep_log(context.vm.id, text)
+    context.remember(evidence=True)
 
 
 def _restore_definition(context: Context) -> Outcome:
@@ -58,6 +80,8 @@ def _restore_definition(context: Context) -> Outcome:
 
 
 def _start_domain(context: Context) -> Outcome:
+    with context.writing():
+        repair_records.count_attempt(context.vm.id, int(context.recall("attempts", 0)) + 1)
     context.host().start(context.vm.id)
     context.seen = context.host().look(context.vm.id)
     return None
@@ -74,6 +98,8 @@ def _attempted(work: Callable[[Context], Outcome]) -> Callable[[Context], Outcom
                 raise
             attempt = int(context.recall("attempts", 0)) + 1
             context.remember(attempts=attempt)
+            with context.writing():
+                repair_records.count_attempt(context.vm.id, attempt, error.user_text)
             if attempt >= ATTEMPTS_MAX:
                 raise
             return Again(ATTEMPT_PAUSE_SECONDS[attempt - 1], error.user_text)
@@ -81,10 +107,9 @@ def _attempted(work: Callable[[Context], Outcome]) -> Callable[[Context], Outcom
     return run
 
 
-_LOOKS = "only looks"
 STEPS = (
     Step("await_turn", _await_turn, no_undo="only waits", deadline_seconds=NO_DEADLINE),
-    Step("look_at_domain", _attempted(_look_at_domain), no_undo=_LOOKS, deadline_seconds=NO_DEADLINE),
+    Step("look_at_domain", _attempted(_look_at_domain), undo=steps.power_off, deadline_seconds=NO_DEADLINE),
     Step(
         "prepare_network",
         _attempted(steps.PREPARE_NETWORK.do),

@@ -11,14 +11,19 @@ from django.utils.translation import gettext_noop as _
 from lifecycle.domain.recovery import Decision, Observed
 from lifecycle.domain.transitions import Asker
 from lifecycle.drivers.base import Hypervisor
+from lifecycle.models import Repair
 from lifecycle.services import observations, operations
 
-#: libvirt's word for a domain that is off -> what people read.
+Cause = Repair.Cause
+
+#: libvirt's word for a domain that is off -> what people read, and the cause in the repair record.
 CRASH_REASONS: Final = {
-    "crashed": _("The guest crashed, or its QEMU process died."),
+    "crashed": _("The guest's kernel panicked."),
     "failed": _("Its QEMU process died."),
     "daemon": _("Its host found it dead after a restart of libvirt."),
 }
+CAUSES: Final = {"crashed": Cause.PANIC, "failed": Cause.CRASH}
+HELD = _("A disk error holds the guest: its host's storage may be full or broken.")
 FOUND_OFF = _("It was found off, and nobody asked for it: its host may have restarted.")
 
 
@@ -78,6 +83,18 @@ def _crashed(case: Case) -> bool:
         occurred_at=case.occurred_at,
         seen_at=case.seen_at,
         power=case.observed.power,
+        cause=CAUSES.get(case.observed.reason, Cause.FOUND_OFF),
+        event=f"{case.observed.power}: {case.observed.reason}",
+    )
+
+
+def _held(case: Case) -> bool:
+    return observations.guest_held(
+        case.vm_id,
+        reason=HELD,
+        occurred_at=case.occurred_at,
+        seen_at=case.seen_at,
+        event=f"{case.observed.power}: {case.observed.reason}",
     )
 
 
@@ -108,7 +125,9 @@ def _repaired(case: Case) -> bool:
 
 
 def _repair_again(case: Case) -> bool:
-    return observations.repair_again(case.vm_id, seen_at=case.seen_at)
+    return observations.repair_again(
+        case.vm_id, power=case.observed.power, occurred_at=case.occurred_at, seen_at=case.seen_at
+    )
 
 
 def _stop_ended(case: Case) -> bool:
@@ -127,6 +146,7 @@ _ACTS: Final[dict[Decision, Callable[[Case], bool]]] = {
     Decision.STOPPED: _stopped,
     Decision.SWITCHED_OFF: _switched_off,
     Decision.CRASHED: _crashed,
+    Decision.HELD: _held,
     Decision.MISSING: _missing,
     Decision.SAVED: _saved,
     Decision.STARTED: _started,

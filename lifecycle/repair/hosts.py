@@ -20,6 +20,7 @@ from lifecycle.domain.recovery import Decision
 from lifecycle.drivers.base import EventKind, HostEvent, Hypervisor, Inventory
 from lifecycle.drivers.libvirt import connect
 from lifecycle.models import Operation
+from lifecycle.repair import silence
 from lifecycle.repair.observe import ENDINGS, look_again, observe
 from lifecycle.repair.reconcile import Result, reconcile
 from lifecycle.services import hosts, operations
@@ -96,6 +97,7 @@ def lost(host_id: int, error: HypervisorError) -> None:
     try:
         if hosts.mark_down(host_id, str(error)):
             log.warning("host %s does not answer: %s", host_id, error)
+        silence.check(host_id)
     except DatabaseError:
         log.exception("host %s does not answer (%s), and neither does the database", host_id, error)
         connection.close()

@@ -11,7 +11,7 @@ from typing import Final
 
 from django.db import close_old_connections, connection
 
-from lifecycle.repair import alerts, delivery
+from lifecycle.repair import alerts, delivery, silence
 from lifecycle.services import periodic
 from lifecycle.services.alerts import Changes
 
@@ -53,8 +53,13 @@ class Lookout:
 
 
 def look(deadlines: alerts.Deadlines) -> Changes | None:
-    """The round of alerts, and with it: the product's periodic tasks put right. None when it was not ours."""
+    """The round of alerts, and with it: host errors, and the product's periodic tasks put right.
+
+    None when it was not ours.
+    """
     changes = alerts.look(deadlines)
+    if changes is not None:
+        silence.check()
     if changes is not None and periodic.wrong():
         for name in periodic.put_right(report_missing=True):
             log.warning("the periodic task %s had been switched off or slowed down; it was put right", name)

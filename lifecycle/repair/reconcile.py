@@ -18,7 +18,7 @@ from lifecycle.domain.findings import Sighting
 from lifecycle.domain.recovery import HEALING, Decision, Verdict, decide
 from lifecycle.domain.states import Power
 from lifecycle.drivers.base import DomainView, Hypervisor
-from lifecycle.repair import findings, records
+from lifecycle.repair import cleanups, findings, records
 from lifecycle.repair.observe import look_again, observation
 from lifecycle.repair.records import Row
 from lifecycle.services import observations
@@ -49,6 +49,7 @@ def reconcile(host_id: int, hypervisor: Hypervisor) -> Result:
     Raises:
         HypervisorError: the host did not answer; nothing was concluded from that.
     """
+    cleanups.carry_out(host_id, hypervisor)
     taken_at = timezone.now()
     views = {view.uuid: view for view in hypervisor.list_domains()}
     rows = records.of_host(host_id)  # read after the host: what settled meanwhile is newer, and is left alone

@@ -1,6 +1,7 @@
 """Capacity of hosts: reserved with the choice of the host in one transaction, released by state."""
 
 from django.db.models import F
+from django.utils import timezone
 
 from lifecycle.domain.errors import ResourcePoolExhausted
 from lifecycle.domain.placement import Choice, Need, Room, choose
@@ -23,6 +24,7 @@ def rooms_of(hosts: list[Host]) -> list[Room]:
             vcpus=h.vcpus_limit - h.vcpus_reserved,
             memory_mib=h.memory_mib_limit - h.memory_mib_reserved,
             disk_gib=h.disk_gib_limit - h.disk_gib_reserved,
+            kept_out=h.kept_out_until is not None and h.kept_out_until > timezone.now(),
         )
         for h in hosts
     ]

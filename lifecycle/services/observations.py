@@ -16,11 +16,12 @@ from django.utils import timezone
 from django.utils.translation import gettext_noop as _
 
 from lifecycle.domain.errors import ResourcePoolExhausted
+from lifecycle.domain.recovery import DOWN
 from lifecycle.domain.states import Power, State
 from lifecycle.domain.transitions import Action, Asker
-from lifecycle.models import VM, Operation, SerialLog
+from lifecycle.models import VM, Host, Operation, Repair, SerialLog
 from lifecycle.realtime import publish
-from lifecycle.services import capacity, operations
+from lifecycle.services import capacity, operations, repair_records
 from lifecycle.services.db import lock_project, service
 from lifecycle.services.transitions import move
 
@@ -38,6 +39,7 @@ DOMAIN_MISSING = _("Its definition was removed from the host outside of the port
 STARTED_OUTSIDE = _("It was started outside of the portal, by an operator of the host.")
 STARTED_WITHOUT_ROOM = _("It was started outside of the portal; its host has no free capacity for it.")
 SAVED_OUTSIDE = _("It was suspended outside of the portal, by an operator of the host.")
+HOST_SILENT = _("Its host does not answer. What the guest does is not known; nothing is tried until it answers.")
 STILL_RUNS = _("The guest runs.")
 NOT_RESTARTED = _("It is not restarted: automatic restart is off.")
 RESTARTED_TOO_OFTEN = _("It is not restarted again: it crashed after each of its last restarts.")
@@ -87,7 +89,16 @@ def guest_stopped(
 
 
 @service
-def guest_crashed(vm_id: UUID, *, reason: str, occurred_at: datetime, seen_at: datetime, power: Power) -> bool:
+def guest_crashed(
+    vm_id: UUID,
+    *,
+    reason: str,
+    occurred_at: datetime,
+    seen_at: datetime,
+    power: Power,
+    cause: str = Repair.Cause.CRASH,
+    event: str = "",
+) -> bool:
     """RUNNING -> REPAIRING with a repair operation; TERMINATED at once when it is not to be restarted."""
     vm = _still(vm_id, State.RUNNING, seen_at)
     if vm is None:
@@ -97,12 +108,42 @@ def guest_crashed(vm_id: UUID, *, reason: str, occurred_at: datetime, seen_at: d
         data = {"asked_in": State.RUNNING, "cause": reason, "earlier": earlier, "occurred_at": occurred_at.isoformat()}
         operation = operations.open_operation(vm, Action.REPAIR, asked_by=Asker.OBSERVER, data=data)
         _crash(vm, State.RUNNING, State.REPAIRING, operation, reason, occurred_at, **_off(power, seen_at))
+        repair_records.describe(vm.pk, cause, event)
         return True
     operation = operations.record_done(vm, Action.CRASH, asked_by=Asker.OBSERVER)
     why = RESTARTED_TOO_OFTEN if vm.automatic_restart else NOT_RESTARTED
     _crash(vm, State.RUNNING, State.REPAIRING, operation, reason, occurred_at, **_off(power, seen_at))
+    repair_records.describe(vm.pk, cause, event)
     _crash(vm, State.REPAIRING, State.TERMINATED, operation, f"{reason} {why}", occurred_at)
     capacity.release_compute(vm)
+    return True
+
+
+@service
+def guest_held(vm_id: UUID, *, reason: str, occurred_at: datetime, seen_at: datetime, event: str) -> bool:
+    """RUNNING -> REPAIRING: a disk error holds the guest. It is let go on, which is no restart and needs no consent."""
+    vm = _still(vm_id, State.RUNNING, seen_at)
+    if vm is None:
+        return False
+    data = {"asked_in": State.RUNNING, "cause": reason}
+    operation = operations.open_operation(vm, Action.REPAIR, asked_by=Asker.OBSERVER, data=data)
+    held = {"power": Power.PAUSED, "power_seen_at": seen_at}
+    _crash(vm, State.RUNNING, State.REPAIRING, operation, reason, occurred_at, **held)
+    repair_records.describe(vm.pk, Repair.Cause.IO_ERROR, event)
+    return True
+
+
+@service
+def host_error(vm_id: UUID, *, last_life: datetime, now: datetime) -> bool:
+    """RUNNING -> REPAIRING: its host has been silent for too long. Nothing is tried and nothing concluded."""
+    vm = _still(vm_id, State.RUNNING, now)
+    if vm is None or vm.host_id is None or not Host.objects.filter(pk=vm.host_id, health=Host.Health.DOWN).exists():
+        return False
+    operation = operations.record_done(vm, Action.HOST_ERROR, asked_by=Asker.OBSERVER)
+    _move(
+        vm, Action.HOST_ERROR, State.RUNNING, State.REPAIRING,
+        operation, Asker.OBSERVER, HOST_SILENT, last_life, power=Power.UNKNOWN,
+    )  # fmt: skip
     return True
 
 
@@ -151,13 +192,20 @@ def observed_save(vm_id: UUID, *, occurred_at: datetime, seen_at: datetime) -> b
 
 
 @service
-def repair_again(vm_id: UUID, *, seen_at: datetime) -> bool:
-    """REPAIRING with nobody at work on it: a repair operation is opened."""
+def repair_again(vm_id: UUID, *, power: Power, occurred_at: datetime, seen_at: datetime) -> bool:
+    """REPAIRING with nobody at work on it, and the guest does not run: a repair operation, if it may be restarted."""
     vm = _still(vm_id, State.REPAIRING, seen_at)
     if vm is None:
         return False
+    if not vm.automatic_restart and power in DOWN:
+        operation = operations.record_done(vm, Action.CRASH, asked_by=Asker.OBSERVER)
+        reason = f"{vm.state_reason} {NOT_RESTARTED}".strip()
+        _crash(vm, State.REPAIRING, State.TERMINATED, operation, reason, occurred_at, **_off(power, seen_at))
+        capacity.release_compute(vm)
+        return True
     data = {"asked_in": State.RUNNING, "cause": vm.state_reason, "earlier": _recent_restarts(vm)}
-    operations.open_operation(vm, Action.REPAIR, asked_by=Asker.OBSERVER, data=data)
+    operation = operations.open_operation(vm, Action.REPAIR, asked_by=Asker.OBSERVER, data=data)
+    repair_records.taken_up(vm.pk, operation.pk)
     publish.vm_changed(vm.id)
     return True
 

@@ -12,7 +12,7 @@ from lifecycle.domain.states import State
 from lifecycle.domain.transitions import BIRTHS, DEATHS, Action, Asker, may_move
 from lifecycle.models import VM, Operation, Transition, User
 from lifecycle.realtime import publish
-from lifecycle.services import metering
+from lifecycle.services import metering, repair_records
 from lifecycle.services.db import lock_project_of, service
 
 
@@ -37,7 +37,7 @@ def move(
         reason: a sentence for people, kept on the VM and the transition.
         occurred_at: when it really happened; now when not given. Never earlier than the VM's last change: what
             claims to be (a clock set back, a proof of life older than the change) occurred with that change.
-        fields: further columns of the VM to set in the same UPDATE.
+        fields: further columns of the VM to set in the same UPDATE; `last_started_at` says it was started anew.
 
     Raises:
         StateConflict: the VM is in another state than expected; the text says in which.
@@ -62,6 +62,7 @@ def move(
     number = publish.vm_changed(vm_id)
     transition = _append(vm_id, number, found, target, action, operation, asked_by, user, reason, at)
     metering.begin(transition, project.pk, before.shape)
+    repair_records.follow(transition, started_anew="last_started_at" in fields)
     return VM.objects.get(pk=vm_id)
 
 

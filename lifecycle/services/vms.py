@@ -41,6 +41,7 @@ class VMRequest:
     startup_script: str = ""
     user_data: str = ""
     automatic_restart: bool = True
+    host_error_timeout_seconds: int = 90
     stop_grace_seconds: int = 90
     deletion_protection: bool = False
 
@@ -100,6 +101,7 @@ def request_create(
         startup_script=guests.check_startup_script(request.startup_script),
         user_data=guests.check_user_data(request.user_data),
         automatic_restart=request.automatic_restart,
+        host_error_timeout_seconds=guests.check_host_error_timeout(request.host_error_timeout_seconds),
         stop_grace_seconds=guests.check_grace(request.stop_grace_seconds),
         deletion_protection=request.deletion_protection,
         created_by=user,

@@ -40,6 +40,7 @@ AT_REST = {
     S.SUSPENDING: dict.fromkeys(set(P) - {P.UNKNOWN}, D.FINDING),
 }  # fmt: skip
 
+
 RUNNING_AND_OFF = {
     "shutdown": D.STOPPED,
     "destroyed": D.SWITCHED_OFF,
@@ -150,3 +151,8 @@ def test_every_decision_occurs_and_healing_follows_the_lifecycle_table() -> None
     assert set(moves) == HEALING
     for action, pairs in moves.values():
         assert set(pairs) <= PAIRS[action]
+
+
+def test_a_guest_that_a_disk_error_holds_is_repaired_and_one_that_a_person_holds_is_not() -> None:
+    assert decide(recorded(S.RUNNING), observed(P.PAUSED, "ioerror")).decision is D.HELD
+    assert decide(recorded(S.RUNNING), observed(P.PAUSED, "user")).decision is D.IN_STEP

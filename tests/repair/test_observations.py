@@ -47,6 +47,12 @@ def crash(vm: VM, **kwargs: object) -> bool:
     return observations.guest_crashed(vm.id, **{**values, **kwargs})  # type: ignore[arg-type]
 
 
+def repair_again(vm: VM, **kwargs: object) -> bool:
+    """It is in REPAIRING, nobody is at work on it, and it is off."""
+    values = {"power": Power.OFF, "occurred_at": ago(1), "seen_at": timezone.now()}
+    return observations.repair_again(vm.id, **{**values, **kwargs})  # type: ignore[arg-type]
+
+
 def test_a_guest_that_shut_down_is_terminated_and_gives_its_compute_back(vm: VM, host: Host) -> None:
     moment = ago(1)
     assert stop(vm, occurred_at=moment)
@@ -218,11 +224,17 @@ def test_a_repairing_vm_without_operation_that_runs_is_running_untouched(project
 
 def test_a_repairing_vm_without_operation_gets_one(project: Project, host: Host) -> None:
     vm = make_vm(project, state=State.REPAIRING, host=host, state_since=ago(60))
-    assert observations.repair_again(vm.id, seen_at=timezone.now())
-    assert not observations.repair_again(vm.id, seen_at=timezone.now())
+    assert repair_again(vm)
+    assert not repair_again(vm)
     operation = operations.current(vm.id)
     assert operation is not None
     assert operation.action == Action.REPAIR
+
+
+def test_a_repairing_vm_that_is_not_to_be_restarted_is_terminated(project: Project, host: Host) -> None:
+    vm = make_vm(project, state=State.REPAIRING, host=host, state_since=ago(60), automatic_restart=False)
+    assert repair_again(vm)
+    assert (reload_vm(vm.id).state, operations.current(vm.id)) == (State.TERMINATED, None)
 
 
 def test_a_stopping_vm_without_operation_that_is_off_has_arrived(project: Project, host: Host) -> None:

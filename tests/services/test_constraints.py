@@ -28,6 +28,7 @@ from lifecycle.models import (
     MeteringInterval,
     OperationStep,
     Project,
+    Repair,
     Transition,
     User,
     guards,
@@ -253,6 +254,32 @@ def _(_project: Project, _vm: VM) -> None:
     alert = Alert.objects.create(key="host_down:1", kind="host_down", text="x")
     for _time in range(2):
         AlertDelivery.objects.create(alert=alert, way="mail", about="opened")
+
+
+@breaks("a_host_error_timeout_is_known")
+def _(_project: Project, vm: VM) -> None:
+    VM.objects.filter(pk=vm.pk).update(host_error_timeout_seconds=100)
+
+
+def make_repair(vm: VM, **fields: Any) -> Repair:
+    values = {"cause": "crash", "prior_state": "RUNNING", "opened_by": "observer", "opened_at": timezone.now()}
+    return Repair.objects.create(vm=vm, **{**values, **fields})
+
+
+@breaks("one_open_repair_per_vm")
+def _(_project: Project, vm: VM) -> None:
+    make_repair(vm)
+    make_repair(vm)
+
+
+@breaks("a_repair_has_an_outcome_when_it_is_closed")
+def _(_project: Project, vm: VM) -> None:
+    make_repair(vm, closed_at=timezone.now())
+
+
+@breaks("a_repair_ends_after_its_beginning")
+def _(_project: Project, vm: VM) -> None:
+    make_repair(vm, closed_at=timezone.now() - timedelta(days=1), outcome="gave_up")
 
 
 @pytest.mark.parametrize("name", BREAK)

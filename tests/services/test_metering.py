@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lifecycle.domain.errors import StateConflict
-from lifecycle.domain.metering import Change, Span, derive
+from lifecycle.domain.metering import Change, Span, Usage, derive
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import DEATHS, PAIRS, Action, Asker
 from lifecycle.models import VM, Disk, MeteringInterval, Project, Transition, User
@@ -82,6 +82,11 @@ def rewritten() -> Iterator[None]:
             cursor.execute(f"DROP TRIGGER {guard}{on}")
         yield
         guards.install(connection)
+
+
+def sla(used: Usage) -> tuple[float, float]:
+    """Minutes up and down."""
+    return float(used.up / 60), float(used.down / 60)
 
 
 def spans(vm: VM) -> list[tuple[str, datetime, datetime | None]]:
@@ -222,7 +227,7 @@ def test_usage_tells_seconds_by_state_what_is_billed_and_what_is_not(project: Pr
     assert used.unbilled_repair == 12 * 60
     assert used.billed.vcpu == 78 * 60 * vm.vcpus
     assert used.billed.disk == (120 - 12) * 60 * 5
-    assert (used.up, used.down) == (78 * 60, 0)
+    assert sla(used) == (78, 0)
 
 
 def test_the_future_is_not_used_yet(project: Project) -> None:
@@ -236,7 +241,7 @@ def test_time_until_a_repair_is_recorded_is_downtime(project: Project) -> None:
     recorded(vm, 65)
     go(vm, Action.CRASH, State.REPAIRING, State.RUNNING, 80)
     used = metering.usage(vm, at(0), at(100))
-    assert (used.up, used.down) == (80 * 60, 5 * 60)
+    assert sla(used) == (80, 5)
 
 
 def failed_vm(project: Project) -> VM:
@@ -251,7 +256,7 @@ def test_terminated_by_a_failure_is_downtime_until_the_next_start(project: Proje
     vm = failed_vm(project)
     start(vm, 90, 91)
     used = metering.usage(vm, at(0), at(121))
-    assert (used.up, used.down) == (90 * 60, 30 * 60)
+    assert sla(used) == (90, 30)
     assert used.availability == used.up / (120 * 60)
 
 

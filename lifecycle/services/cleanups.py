@@ -1,0 +1,25 @@
+"""Cleanups: what a deleted VM left on a host that did not answer is removed when the host is back."""
+
+from django.utils import timezone
+
+from lifecycle.models import VM, Cleanup
+from lifecycle.services.db import service
+
+
+@service
+def leave(vm: VM) -> None:
+    """Note that the VM's host still holds what is the VM's. The same call again changes nothing."""
+    if vm.host_id:
+        Cleanup.objects.get_or_create(vm=vm, defaults={"host_id": vm.host_id})
+
+
+def waiting(host_id: int) -> list[Cleanup]:
+    """What is to be removed from a host, oldest first."""
+    found = Cleanup.objects.filter(host=host_id, done_at__isnull=True).order_by("created_at")
+    return list(found.select_related("vm__project__network"))
+
+
+@service
+def done(cleanup: Cleanup) -> None:
+    """Nothing of the VM is left on the host."""
+    Cleanup.objects.filter(pk=cleanup.pk, done_at__isnull=True).update(done_at=timezone.now())

@@ -1,0 +1,220 @@
+"""Repair records: one open while the VM is in REPAIRING, with what happened, what was tried and how it ended."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from lifecycle.domain.errors import ActionNotAllowed, InvalidInput
+from lifecycle.domain.states import Power, State
+from lifecycle.domain.transitions import Action, Asker
+from lifecycle.models import VM, Host, Operation, Project, Repair, SerialLog, User
+from lifecycle.repair import silence
+from lifecycle.services import capacity, cleanups, observations, operations, repair_records, repairs
+from lifecycle.services.transitions import move
+from lifecycle.services.vms import VMRequest, request_action, request_create
+from tests.factories import make_vm, reload_vm
+
+pytestmark = [pytest.mark.bothdb, pytest.mark.django_db]
+
+
+@pytest.fixture
+def vm(project: Project, host: Host) -> VM:
+    """A VM that has been running for an hour and said something."""
+    made = make_vm(project, "web-1", host=host, state_since=timezone.now() - timedelta(hours=1))
+    SerialLog.objects.create(vm=made, text="x" * 5000 + "kernel: the end")
+    return made
+
+
+def crash(vm: VM, **more: str) -> None:
+    """Its QEMU dies."""
+    now = timezone.now()
+    assert observations.guest_crashed(
+        vm.pk, reason="Its QEMU process died.", occurred_at=now - timedelta(seconds=5), seen_at=now,
+        power=Power.OFF, cause=Repair.Cause.CRASH, event="OFF: failed", **more,
+    )  # fmt: skip
+
+
+def back(vm: VM, **fields: object) -> None:
+    """Out of REPAIRING, to RUNNING."""
+    Operation.objects.filter(vm=vm).update(status="DONE", end_time=timezone.now())
+    move(vm.pk, Action.REPAIR, State.REPAIRING, State.RUNNING, asked_by=Asker.OBSERVER, **fields)
+
+
+def in_step() -> bool:
+    """REPAIRING if and only if there is an open record."""
+    repairing = set(VM.objects.live().filter(state=State.REPAIRING).values_list("pk", flat=True))
+    return repairing == set(Repair.objects.filter(closed_at__isnull=True).values_list("vm", flat=True))
+
+
+def test_a_crash_opens_a_record_with_its_evidence(vm: VM) -> None:
+    crash(vm)
+    found = Repair.objects.get()
+    assert (found.cause, found.prior_state, found.host, found.event) == ("crash", "RUNNING", vm.host, "OFF: failed")
+    assert found.summary == "Its QEMU process died."
+    assert found.serial_tail.endswith("kernel: the end")
+    assert len(found.serial_tail) == repair_records.SERIAL_CHARACTERS
+    assert found.opened_at == reload_vm(vm.pk).state_since < timezone.now() - timedelta(seconds=4)
+    assert found.operation == operations.current(vm.pk)
+    assert [entry.kind for entry in found.entries.all()] == ["opened"]
+    assert in_step()
+
+
+@pytest.mark.parametrize(("fields", "outcome"), [({"last_started_at": timezone.now()}, "restarted"), ({}, "untouched")])
+def test_a_vm_that_runs_again_closes_it(vm: VM, fields: dict[str, object], outcome: str) -> None:
+    crash(vm)
+    back(vm, **fields)
+    found = Repair.objects.get()
+    assert (found.outcome, found.closed_at) == (outcome, reload_vm(vm.pk).state_since)
+    assert in_step()
+
+
+def test_one_that_is_not_restarted_is_over_at_once(vm: VM) -> None:
+    VM.objects.filter(pk=vm.pk).update(automatic_restart=False)
+    crash(vm)
+    found = Repair.objects.get()
+    assert (found.outcome, reload_vm(vm.pk).state) == ("not_restarted", State.TERMINATED)
+    assert "automatic restart is off" in found.outcome_text
+    assert in_step()
+
+
+@pytest.mark.parametrize(("action", "outcome"), [(Action.STOP, "stopped"), (Action.DELETE, "deleted")])
+def test_its_user_ends_it(vm: VM, owner: User, action: Action, outcome: str) -> None:
+    crash(vm)
+    request_action(vm, action, user=owner)
+    assert Repair.objects.get().outcome == outcome
+    assert in_step()
+
+
+def test_attempts_are_counted_and_told(vm: VM) -> None:
+    crash(vm)
+    repair_records.count_attempt(vm.pk, 1)
+    repair_records.count_attempt(vm.pk, 1, "The host refused the request.")
+    repair_records.count_attempt(vm.pk, 2)
+    found = Repair.objects.get()
+    assert found.attempts == 2
+    assert [e.kind for e in found.entries.all()] == ["opened", "attempt", "failed", "attempt"]
+
+
+# -- operators -----------------------------------------------------------------------------------
+
+
+def test_an_operator_reports_a_vm_faulty(vm: VM, superuser: User) -> None:
+    operation = repairs.report_faulty(vm, superuser, "its clock stands still")
+    found = Repair.objects.get()
+    assert (found.cause, found.user, found.operation) == ("reported", superuser, operation)
+    assert [(e.kind, e.user) for e in found.entries.all()] == [("opened", superuser), ("note", superuser)]
+    assert operation.data["restart"]
+    with pytest.raises(ActionNotAllowed):
+        repairs.report_faulty(vm, superuser, "again")
+
+
+def test_a_note_needs_a_text(vm: VM, superuser: User) -> None:
+    crash(vm)
+    repairs.add_note(Repair.objects.get(), superuser, " disk replaced ")
+    assert Repair.objects.get().entries.last().text == "disk replaced"  # type: ignore[union-attr]
+    with pytest.raises(InvalidInput):
+        repairs.add_note(Repair.objects.get(), superuser, "  ")
+
+
+def test_a_retry_makes_what_waits_due_or_opens_a_repair(vm: VM, superuser: User) -> None:
+    crash(vm)
+    Operation.objects.filter(vm=vm).update(due_at=timezone.now() + timedelta(hours=1))
+    repairs.retry(Repair.objects.get(), superuser)
+    assert Operation.objects.get(vm=vm).due_at <= timezone.now()
+    Operation.objects.filter(vm=vm).update(status="DONE", end_time=timezone.now())
+    opened = repairs.retry(Repair.objects.get(), superuser)
+    assert (operations.current(vm.pk), Repair.objects.get().operation) == (opened, opened)
+    back(vm)
+    with pytest.raises(ActionNotAllowed):
+        repairs.retry(Repair.objects.get(), superuser)
+
+
+def test_giving_up_switches_it_off(vm: VM, superuser: User) -> None:
+    crash(vm)
+    operation = repairs.give_up(Repair.objects.get(), superuser, "the disk is gone")
+    assert (operation.action, reload_vm(vm.pk).state) == (Action.STOP, State.STOPPING)
+    assert Repair.objects.get().outcome == "gave_up"
+    assert in_step()
+
+
+# -- silent hosts --------------------------------------------------------------------------------
+
+
+def silent(host: Host, seconds: float) -> None:
+    """The host was tried and does not answer for so long."""
+    at = timezone.now() - timedelta(seconds=seconds)
+    Host.objects.filter(pk=host.pk).update(health=Host.Health.DOWN, last_seen_at=at)
+
+
+def test_a_host_silent_for_longer_than_the_timeout_puts_its_vms_into_repair(project: Project, host: Host) -> None:
+    an_hour_ago = timezone.now() - timedelta(hours=1)
+    patient = make_vm(project, host=host, state_since=an_hour_ago, host_error_timeout_seconds=330)
+    vm = make_vm(project, host=host, state_since=an_hour_ago)
+    off = make_vm(project, state=State.TERMINATED, host=host, state_since=an_hour_ago)
+    silent(host, 80)
+    assert silence.check() == 0
+    silent(host, 100)
+    assert silence.check() == 1
+    assert silence.check() == 0
+    found = Repair.objects.get()
+    host.refresh_from_db()
+    assert (found.vm, found.cause, found.opened_at, found.attempts) == (vm, "host_error", host.last_seen_at, 0)
+    assert operations.current(vm.pk) is None
+    assert [reload_vm(each.pk).state for each in (patient, off)] == [State.RUNNING, State.TERMINATED]
+    silent(host, 340)
+    assert silence.check(host.pk) == 1
+
+
+def test_a_host_that_nobody_tried_is_not_silent(vm: VM, host: Host) -> None:
+    Host.objects.filter(pk=host.pk).update(last_seen_at=timezone.now() - timedelta(days=1))
+    assert silence.check() == 0
+    assert reload_vm(vm.pk).state == State.RUNNING
+
+
+def test_what_is_under_way_is_no_host_error(vm: VM, owner: User, host: Host) -> None:
+    request_action(vm, Action.RESET, user=owner)
+    silent(host, 1000)
+    assert silence.check() == 0
+
+
+def test_a_guest_that_still_runs_is_running_untouched(vm: VM, host: Host) -> None:
+    silent(host, 100)
+    silence.check()
+    now = timezone.now()
+    assert observations.repaired(vm.pk, run_id=1, occurred_at=now, seen_at=now)
+    assert (reload_vm(vm.pk).state, Repair.objects.get().outcome) == (State.RUNNING, "untouched")
+
+
+# -- placement and cleanups ----------------------------------------------------------------------
+
+
+def test_a_host_on_which_several_vms_went_into_repair_gets_no_new_ones(
+    project: Project, owner: User, host: Host
+) -> None:
+    vms = [make_vm(project, host=host, state_since=timezone.now() - timedelta(hours=1)) for _ in range(3)]
+    for each in vms:
+        crash(each)
+    host.refresh_from_db()
+    assert host.kept_out_until
+    (room,) = capacity.rooms_of([host])
+    assert room.kept_out
+    Host.objects.filter(pk=host.pk).update(kept_out_until=timezone.now())
+    host.refresh_from_db()
+    assert not capacity.rooms_of([host])[0].kept_out
+
+
+def test_a_cleanup_waits_for_its_host_once(vm: VM, host: Host) -> None:
+    cleanups.leave(vm)
+    cleanups.leave(vm)
+    (waiting,) = cleanups.waiting(host.pk)
+    cleanups.done(waiting)
+    assert cleanups.waiting(host.pk) == []
+
+
+@pytest.mark.usefixtures("catalog")
+@pytest.mark.parametrize("seconds", [0, 89, 100, 331])
+def test_a_host_error_timeout_is_one_of_lifecycles(project: Project, owner: User, seconds: int) -> None:
+    with pytest.raises(InvalidInput, match="90 to 330 seconds, in steps of 30") as refused:
+        request_create(project, VMRequest("web-2", host_error_timeout_seconds=seconds), user=owner)
+    assert refused.value.field == "host_error_timeout_seconds"
