@@ -13,7 +13,7 @@ from celery.signals import worker_init, worker_shutting_down
 from lifecycle.domain.alerts import Condition, Kind
 from lifecycle.operations import engine, registry
 from lifecycle.operations.sweeper import sweeper
-from lifecycle.repair import delivery, expiry, images, lookout, periodic
+from lifecycle.repair import delivery, expiry, images, lookout, periodic, silence
 from lifecycle.services import alerts, bell, metering, operations, retention, rounds
 
 log = logging.getLogger(__name__)
@@ -71,6 +71,12 @@ def sweep_operations() -> int:
     for operation_id in found:
         bell.ring(operation_id)
     return len(found)
+
+
+@shared_task(name="lifecycle.check_hosts", queue="periodic", ignore_result=True)
+def check_hosts() -> int:
+    """Put the VMs of hosts that have been silent for too long into repair; returns how many."""
+    return silence.check()
 
 
 @shared_task(name="lifecycle.check_alerts", queue="periodic", ignore_result=True)

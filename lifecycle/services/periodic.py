@@ -29,6 +29,7 @@ class Own:
 PERIODIC: Final = (
     Own("lifecycle.sweep_operations", 30, 300),
     Own("lifecycle.reconcile_hosts", 60, 300),
+    Own("lifecycle.check_hosts", 30, 120),
     Own("lifecycle.check_alerts", 60, 300),
     Own("lifecycle.check_metering", 900, 6 * 3600),
     Own("lifecycle.expire_suspended", 3600, 24 * 3600),

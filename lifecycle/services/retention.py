@@ -9,7 +9,7 @@ from django.db.models import F, Model, QuerySet
 from django.utils import timezone
 
 from lifecycle.domain.states import State
-from lifecycle.models import Alert, Event, Finding, Operation, OperationStep, SerialLog
+from lifecycle.models import Alert, Event, Finding, OperationStep, SerialLog
 from lifecycle.services.db import service
 
 #: Rows of one transaction: no lock is held for longer than this takes.
@@ -43,8 +43,7 @@ def old_events() -> QuerySet[Event]:
 
 def old_steps() -> QuerySet[OperationStep]:
     """Steps of operations that ended long ago; the operations stay."""
-    ended = {"operation__status": Operation.Status.DONE, "operation__end_time__lt": _before(settings.KEEP_STEPS_DAYS)}
-    return OperationStep.objects.filter(**ended)
+    return OperationStep.objects.filter(operation__end_time__lt=_before(settings.KEEP_STEPS_DAYS))
 
 
 def old_serial_logs() -> QuerySet[SerialLog]:

@@ -45,6 +45,7 @@ def test_a_suspension_ends_after_sixty_days_and_not_before(project: Project) -> 
 
 def test_what_is_worked_on_or_gone_is_left_alone(project: Project) -> None:
     factories.make_operation(suspended(project, 61), Action.RESUME)
+    assert services.expired(limit=10) == []  # or those that are worked on would keep others from their turn
     suspended(project, 61, deleted_at=timezone.now())
     factories.make_vm(project, state=State.TERMINATED, state_since=timezone.now() - timedelta(days=100))
     assert expiry.expire_and_tell()[0] == 0

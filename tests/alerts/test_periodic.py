@@ -9,8 +9,9 @@ from django.utils import timezone
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask, PeriodicTasks
 
 from lifecycle import tasks
+from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action
-from lifecycle.models import Alert, Image, MeteringInterval, Project, Round
+from lifecycle.models import Alert, Host, Image, MeteringInterval, Project, Round
 from lifecycle.repair import lookout
 from lifecycle.services import alerts, periodic
 from lifecycle.services.bootstrap import bootstrap
@@ -114,6 +115,16 @@ def test_the_sweep_rings_for_what_is_due(project: Project) -> None:
     assert tasks.sweep_operations() == 1
     operation.refresh_from_db()
     assert operation.status == "PENDING"
+
+
+def test_vms_of_a_host_that_is_silent_for_too_long_are_in_repair(project: Project, host: Host) -> None:
+    vm = factories.make_vm(project, host=host, state_since=timezone.now() - timedelta(hours=1))
+    Host.objects.update(health="down", last_seen_at=timezone.now() - timedelta(seconds=80))
+    assert tasks.check_hosts() == 0
+    Host.objects.update(last_seen_at=timezone.now() - timedelta(seconds=100))
+    assert tasks.check_hosts() == 1
+    assert tasks.check_hosts() == 0
+    assert factories.reload_vm(vm.pk).state == State.REPAIRING
 
 
 def test_metering_that_differs_from_its_log_is_an_alert_until_it_does_not(project: Project, image: Image) -> None:
