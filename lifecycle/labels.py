@@ -3,9 +3,13 @@
 Beside the layers, because pages, admin and template tags all speak by it; it knows the domain alone.
 """
 
+from datetime import timedelta
 from typing import Any
 
+from django.template.defaultfilters import floatformat
+from django.utils import timezone
 from django.utils.functional import Promise
+from django.utils.timesince import timesince
 from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
@@ -152,12 +156,16 @@ def error_text(error: dict[str, Any] | None) -> str:
     if not error:
         return ""
     template = str(error.get("template") or "")
-    if template:
-        try:
-            return _fill(template, error.get("params") or {})
-        except (KeyError, TypeError, ValueError):
-            pass
-    return retold(str(error.get("message") or error.get("code") or ""))
+    plain = str(error.get("message") or error.get("code") or "")
+    return filled(template, error.get("params") or {}, plain) if template else retold(plain)
+
+
+def filled(template: str, params: dict[str, Any], plain: str = "") -> str:
+    """A kept template with its values in the reader's language; `plain`, or the template, when they do not fit."""
+    try:
+        return _fill(template, params)
+    except (KeyError, TypeError, ValueError):
+        return retold(plain or template)
 
 
 def refusal_text(error: DomainError) -> str:
@@ -197,6 +205,19 @@ def retold(text: str) -> str:
         template, values = found
         return gettext(template) % {key: retold(value) for key, value in values.items()}
     return "; ".join(retold(part) for part in text.split("; ")) if "; " in text else text
+
+
+def lasted(seconds: float) -> str:
+    """A length of time: to the second up to ten minutes, then in two units."""
+    seconds = max(0.0, seconds)
+    if seconds < 10:
+        return gettext("%(n)s s") % {"n": floatformat(seconds, -1)}
+    if seconds < 60:
+        return gettext("%(n)s s") % {"n": int(seconds)}
+    if seconds < 600:
+        return gettext("%(minutes)s min %(seconds)s s") % {"minutes": int(seconds) // 60, "seconds": int(seconds) % 60}
+    now = timezone.now()
+    return timesince(now - timedelta(seconds=seconds), now, depth=2)
 
 
 #: Metrics in the middle of a sentence, with their units.

@@ -62,6 +62,17 @@ UNFOLD: dict[str, Any] = {
                     _entry(_("VMs"), "deployed_code", "lifecycle.vm"),
                     _entry(_("Operations"), "pending_actions", "lifecycle.operation"),
                     _entry(_("Transitions"), "history", "lifecycle.transition"),
+                    _entry(_("Metering"), "timer", "lifecycle.meteringinterval"),
+                ],
+            },
+            {
+                "title": _("Care"),
+                "separator": True,
+                "items": [
+                    _entry(_("Alerts"), "notifications", "lifecycle.alert"),
+                    _entry(_("Repairs"), "build", "lifecycle.repair"),
+                    _entry(_("Findings"), "rule", "lifecycle.finding"),
+                    _entry(_("Cleanups"), "mop", "lifecycle.cleanup"),
                 ],
             },
             {

@@ -5,11 +5,13 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -112,6 +114,34 @@ def outcome(request: HttpRequest, rows: Iterable[Any], act: Callable[[Any], str]
             messages.error(request, f"{row}: {refusal_text(error)}")
         else:
             messages.success(request, f"{row}: {text}")
+
+
+#: What an operator may write to a repair's log at once.
+TEXT_MAX = 1000
+
+
+def words(request: HttpRequest) -> str | None:
+    """What was written into the form of `ask_for_words`; None before it was shown."""
+    return request.POST["text"].strip()[:TEXT_MAX] if "text" in request.POST else None
+
+
+def ask_for_words(
+    model_admin: ModelAdmin, request: HttpRequest, rows: Iterable[Model], *, action: str, title: str, lead: str
+) -> TemplateResponse:
+    """A page that names the chosen rows and asks for a text; it sends the list's `action` again, with the text."""
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "title": title,
+        "lead": lead,
+        "opts": model_admin.opts,
+        "rows": list(rows),
+        "action": action,
+        "missing": words(request) == "",
+        "list_url": list_url(model_admin.model),
+        "most": TEXT_MAX,
+        "checkbox": ACTION_CHECKBOX_NAME,
+    }
+    return TemplateResponse(request, "admin/lifecycle/words.html", context)
 
 
 class BaseAdmin(ModelAdmin):

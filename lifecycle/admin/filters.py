@@ -3,9 +3,13 @@
 from typing import Any
 
 from django.contrib.admin import ModelAdmin, SimpleListFilter
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+
+from lifecycle.models import Repair
+from lifecycle.models.repairs import FLAPPING_REPAIRS, FLAPPING_WINDOW
 
 
 class Existence(SimpleListFilter):
@@ -40,3 +44,61 @@ class Outcome(SimpleListFilter):
         if self.value() == "failed":
             return queryset.filter(status="DONE", error__isnull=False)
         return queryset
+
+
+class Openness(SimpleListFilter):
+    """Open rows, closed ones, or both (the default); `ended_by` is the column that is empty while a row is open."""
+
+    title = _("open or closed")
+    parameter_name = "is"
+    ended_by = "closed_at"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> list[tuple[str, Any]]:
+        return [("open", _("open")), ("closed", _("closed"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() not in ("open", "closed"):
+            return queryset
+        return queryset.filter(**{f"{self.ended_by}__isnull": self.value() == "open"})
+
+
+class Resolved(Openness):
+    """Alerts whose matter lasts, or is over."""
+
+    ended_by = "resolved_at"
+
+
+class Done(Openness):
+    """Cleanups that wait, or are done."""
+
+    ended_by = "done_at"
+
+
+class Flapping(SimpleListFilter):
+    """VMs that were repaired again and again lately."""
+
+    title = _("flapping")
+    parameter_name = "flapping"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> list[tuple[str, Any]]:
+        return [("yes", _("three repairs or more within a day"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() != "yes":
+            return queryset
+        lately = Repair.objects.filter(opened_at__gte=timezone.now() - FLAPPING_WINDOW).order_by().values("vm")
+        often = lately.annotate(times=Count("pk")).filter(times__gte=FLAPPING_REPAIRS)
+        return queryset.filter(pk__in=often.values("vm"))
+
+
+class KeptOut(SimpleListFilter):
+    """Hosts that the product keeps from new VMs for a while."""
+
+    title = _("kept from new VMs")
+    parameter_name = "kept_out"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> list[tuple[str, Any]]:
+        return [("yes", _("yes, after too many repairs"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(kept_out_until__gt=timezone.now()) if self.value() == "yes" else queryset

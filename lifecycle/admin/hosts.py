@@ -23,6 +23,7 @@ from lifecycle.admin.base import (
     memory_meter,
     outcome,
 )
+from lifecycle.admin.filters import KeptOut
 from lifecycle.domain.errors import DomainError
 from lifecycle.labels import refusal_text, retold
 from lifecycle.models import VM, Host, Zone
@@ -64,7 +65,7 @@ class HostAdmin(BaseAdmin):
         "disk",
         "vms",
     ]
-    list_filter = ["health", "schedulable", "domain_type", "zone"]
+    list_filter = ["health", "schedulable", KeptOut, "domain_type", "zone"]
     search_fields = ["name", "uri"]
     list_select_related = ["zone"]
     ordering = ["name"]

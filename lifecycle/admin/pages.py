@@ -3,6 +3,30 @@
 Apart from the package itself: the site's class lives in the package, and must be importable before anything registers.
 """
 
-from lifecycle.admin import catalog, hosts, networks, operations, people, periodic, projects, vms
+from lifecycle.admin import (
+    alerts,
+    catalog,
+    findings,
+    hosts,
+    networks,
+    operations,
+    people,
+    periodic,
+    projects,
+    repairs,
+    vms,
+)
 
-__all__ = ["catalog", "hosts", "networks", "operations", "people", "periodic", "projects", "vms"]
+__all__ = [
+    "alerts",
+    "catalog",
+    "findings",
+    "hosts",
+    "networks",
+    "operations",
+    "people",
+    "periodic",
+    "projects",
+    "repairs",
+    "vms",
+]

@@ -16,18 +16,20 @@ from lifecycle.admin.base import (
     STATE_LABELS,
     ReadOnly,
     ReadOnlyAdmin,
+    ask_for_words,
     badge,
     link_to,
     list_url,
     outcome,
     person,
     portal_url,
+    words,
 )
-from lifecycle.admin.filters import Existence
+from lifecycle.admin.filters import Existence, Flapping
 from lifecycle.domain.transitions import Action
 from lifecycle.labels import ACTIONS, STATES, label
-from lifecycle.models import VM, Disk, Operation, Transition
-from lifecycle.services import vms
+from lifecycle.models import VM, Disk, Operation, Transition, User
+from lifecycle.services import repairs, vms
 
 
 class DiskInline(ReadOnly, TabularInline):
@@ -45,6 +47,7 @@ class VMAdmin(ReadOnlyAdmin):
     list_display = ["name", "project", "shown_state", "work", "host", "shape", "address", "state_since"]
     list_filter = [
         Existence,
+        Flapping,
         ("state", ChoicesDropdownFilter),
         ("project", AutocompleteSelectFilter),
         ("host", AutocompleteSelectFilter),
@@ -54,7 +57,7 @@ class VMAdmin(ReadOnlyAdmin):
     search_help_text = _("Name, id, MAC, address or project")
     list_select_related = ["project", "host", "machine_type", "address"]
     ordering = ["project__slug", "name"]
-    actions = ["start", "resume", "suspend", "reset", "stop", "delete_vms", "protect", "unprotect"]
+    actions = ["start", "resume", "suspend", "reset", "stop", "report_faulty", "delete_vms", "protect", "unprotect"]
     inlines = [DiskInline]
     fieldsets = [
         (None, {"fields": ["name", "id", "project", "zone", "host", "image", "machine_type", "vcpus", "memory_mib"]}),
@@ -156,6 +159,18 @@ class VMAdmin(ReadOnlyAdmin):
         """Stop the chosen VMs."""
         ask(request, queryset, Action.STOP)
 
+    @action(description=_("Report faulty…"), permissions=["operate"])
+    def report_faulty(self, request: HttpRequest, queryset: QuerySet[VM]) -> HttpResponse | None:
+        """Put the chosen VMs into repair, with a text that says what was seen."""
+        text = words(request)
+        if not text:
+            lead = gettext("These VMs are switched off and started again; what is not saved in them is lost.")
+            title = gettext("Report faulty")
+            return ask_for_words(self, request, queryset, action="report_faulty", title=title, lead=lead)
+        user = person(request)
+        outcome(request, queryset, lambda vm: _reported(vm, user, text))
+        return None
+
     @action(description=_("Delete…"), permissions=["destroy"])
     def delete_vms(self, request: HttpRequest, queryset: QuerySet[VM]) -> HttpResponse | None:
         """Delete the chosen VMs, once it was confirmed on a page that names what is lost."""
@@ -194,6 +209,11 @@ def ask(request: HttpRequest, queryset: QuerySet[VM], wanted: Action) -> None:
         return gettext("%(action)s is asked for.") % {"action": label(ACTIONS, wanted)}
 
     outcome(request, queryset, act)
+
+
+def _reported(vm: VM, user: User, text: str) -> str:
+    repairs.report_faulty(vm, user, text)
+    return gettext("is in repair.")
 
 
 def _protection(request: HttpRequest, vm: VM, *, on: bool) -> str:

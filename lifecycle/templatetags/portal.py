@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from lifecycle import labels
-from lifecycle.models import VM, Operation
+from lifecycle.models import VM, Alert, Operation
 
 register = template.Library()
 
@@ -111,6 +111,12 @@ def role_meaning(role: str) -> str:
 def error_text(operation: Operation) -> str:
     """An operation's error in the reader's language."""
     return labels.error_text(operation.error)
+
+
+@register.filter
+def alert_text(alert: Alert) -> str:
+    """An alert's text with its values, in the reader's language."""
+    return labels.filled(alert.text, alert.params)
 
 
 @register.filter

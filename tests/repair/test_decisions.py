@@ -140,6 +140,7 @@ def test_every_decision_occurs_and_healing_follows_the_lifecycle_table() -> None
         D.SWITCHED_OFF: (Action.GUEST_SHUTDOWN, [(S.RUNNING, S.STOPPING), (S.STOPPING, S.TERMINATED)]),
         D.MISSING: (Action.GUEST_SHUTDOWN, [(S.RUNNING, S.STOPPING), (S.STOPPING, S.TERMINATED)]),
         D.CRASHED: (Action.CRASH, [(S.RUNNING, S.REPAIRING), (S.REPAIRING, S.TERMINATED)]),
+        D.HELD: (Action.CRASH, [(S.RUNNING, S.REPAIRING)]),
         D.SAVED: (Action.OBSERVED_SAVE, [(S.RUNNING, S.SUSPENDED)]),
         D.STARTED: (Action.OBSERVED_START, [(S.TERMINATED, S.RUNNING)]),
         D.REPAIRED: (Action.REPAIR, [(S.REPAIRING, S.RUNNING)]),

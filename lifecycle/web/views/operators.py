@@ -11,12 +11,15 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
-from lifecycle.models import VM, Host, Operation
+from lifecycle.models import VM, Cleanup, Finding, Host, Operation, Repair
 from lifecycle.realtime import push
+from lifecycle.services import alerts
 from lifecycle.web.http import Request, signed_in
 
 #: A due operation that nobody took for so long means that no worker is at work.
 LATE = timedelta(seconds=20)
+#: Rows of each list; all are in the admin.
+SHOWN = 10
 
 
 @require_GET
@@ -28,7 +31,17 @@ def index(request: Request) -> HttpResponse:
     hosts = list(
         Host.objects.select_related("zone").annotate(vm_count=Count("vms", filter=Q(vms__deleted_at__isnull=True)))
     )
+    waiting = Finding.objects.filter(closed_at__isnull=True, choice=Finding.Choice.NONE)
     context = {
+        "alerts": list(alerts.open_alerts()[:SHOWN]),
+        "repairs": list(
+            Repair.objects.filter(closed_at__isnull=True)
+            .select_related("vm__project", "host")
+            .order_by("opened_at")[:SHOWN]
+        ),
+        "findings": list(waiting.select_related("host").order_by("first_seen_at")[:SHOWN]),
+        "cleanups": list(Cleanup.objects.filter(done_at__isnull=True).select_related("vm", "host")[:SHOWN]),
+        "shown": SHOWN,
         "hosts": [(host, capacity_of(host)) for host in hosts],
         "queue": queue(),
         "vm_count": VM.objects.live().count(),
