@@ -194,9 +194,10 @@ def _about_reset(vm: VM) -> Confirmation:
 
 
 def _about_delete(vm: VM) -> Confirmation:
+    disks = list(vm.disks.all())
     lost = [
         _("The disk %(disk)s (%(size)s GiB) with everything on it.") % {"disk": disk.name, "size": disk.size_gib}
-        for disk in vm.disks.all()
+        for disk in disks
         if disk.auto_delete
     ]
     if vm.state == State.SUSPENDED:
@@ -206,7 +207,7 @@ def _about_delete(vm: VM) -> Confirmation:
     lost.append(_("The serial output and the startup script."))
     kept = [
         _("The disk %(disk)s (%(size)s GiB): it stays on its host.") % {"disk": disk.name, "size": disk.size_gib}
-        for disk in vm.disks.all()
+        for disk in disks
         if not disk.auto_delete
     ]
     if vm.adopted:
