@@ -228,6 +228,7 @@ def test_what_a_waiting_cleanup_will_remove_is_no_finding(scene: Scene) -> None:
     scene.bring_to(State.TERMINATED)
     VM.objects.filter(pk=scene.vm_id).update(deleted_at=timezone.now())
     cleanup = Cleanup.objects.create(vm=scene.vm, host=scene.host)
+    scene.proxy.fail("destroy", times=1)  # so that it has to wait
     assert ours(look(scene)) == []
     Cleanup.objects.filter(pk=cleanup.pk).update(done_at=timezone.now())
     assert {s.kind for s in ours(look(scene))} == {Kind.ORPHANED_DOMAIN, Kind.UNKNOWN_VOLUME}
