@@ -67,6 +67,13 @@ def test_intervals_that_touch_or_have_no_length_do_not_overlap(vm: VM, start: fl
 
 
 @pytest.mark.django_db
+def test_an_interval_without_length_is_in_nobodys_way(project: Project) -> None:
+    made = factories.make_vm(project)
+    write(made, 5, 5)
+    write(made, 0, 10)
+
+
+@pytest.mark.django_db
 def test_nothing_follows_an_interval_that_lasts(vm: VM) -> None:
     write(vm, 10, None)
     with pytest.raises(IntegrityError, match=guards.NO_OVERLAP), transaction.atomic():
