@@ -1,6 +1,7 @@
 """Repair records: one open while the VM is in REPAIRING, with what happened, what was tried and how it ended."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -35,7 +36,7 @@ def crash(vm: VM, **more: str) -> None:
     )  # fmt: skip
 
 
-def back(vm: VM, **fields: object) -> None:
+def back(vm: VM, **fields: Any) -> None:
     """Out of REPAIRING, to RUNNING."""
     Operation.objects.filter(vm=vm).update(status="DONE", end_time=timezone.now())
     move(vm.pk, Action.REPAIR, State.REPAIRING, State.RUNNING, asked_by=Asker.OBSERVER, **fields)
@@ -61,7 +62,7 @@ def test_a_crash_opens_a_record_with_its_evidence(vm: VM) -> None:
 
 
 @pytest.mark.parametrize(("fields", "outcome"), [({"last_started_at": timezone.now()}, "restarted"), ({}, "untouched")])
-def test_a_vm_that_runs_again_closes_it(vm: VM, fields: dict[str, object], outcome: str) -> None:
+def test_a_vm_that_runs_again_closes_it(vm: VM, fields: dict[str, Any], outcome: str) -> None:
     crash(vm)
     back(vm, **fields)
     found = Repair.objects.get()
