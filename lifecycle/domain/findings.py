@@ -238,7 +238,10 @@ def _strange(picture: Picture, domain: Domain) -> Sighting | None:
         "persistent": domain.persistent,
     }
     if domain.mark != picture.installation:
+        details["mark"] = domain.mark or ""
         text = mark("a domain that this installation did not make")
+        if domain.mark:
+            text = mark("a domain of another installation: adopt it only when that one is gone for good")
         return Sighting(Kind.FOREIGN_DOMAIN, str(domain.uuid), text, details)
     if domain.uuid in picture.others:
         return None

@@ -116,6 +116,13 @@ def test_which_contradiction_it_is(state: State, domain: Domain | None, expected
     assert findings.contradiction(OURS, state, domain) is expected
 
 
+def test_a_domain_of_another_installation_says_so() -> None:
+    (theirs,) = sightings(picture(None, OTHERS))
+    (nobodys,) = sightings(picture(None, STRANGE))
+    assert "another installation" in theirs.text
+    assert (theirs.details["mark"], nobodys.details["mark"]) == (THEIRS, "")
+
+
 def test_only_an_adopted_domain_without_any_mark_is_marked_again() -> None:
     assert findings.unmarked(picture(ADOPTED, STRANGE)) == [ID]
     assert findings.unmarked(picture(ADOPTED, OTHERS)) == []
