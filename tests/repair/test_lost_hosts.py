@@ -4,15 +4,30 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import libvirt
 import pytest
 from django.conf import settings
+from django.utils import timezone
 
 from lifecycle.domain.states import State
+from lifecycle.domain.transitions import Action
 from lifecycle.management.hostthreads import HostThread, HostThreads
-from lifecycle.models import Host, HostLease, Image, MachineType, Operation, Project, Transition, User, Zone
+from lifecycle.models import (
+    Cleanup,
+    Host,
+    HostLease,
+    Image,
+    MachineType,
+    Operation,
+    Project,
+    Repair,
+    Transition,
+    User,
+    Zone,
+)
 from lifecycle.operations.hosts import connect
 from lifecycle.repair import hosts
 from lifecycle.services.vms import VMRequest, request_create
@@ -149,3 +164,58 @@ def test_a_watcher_waits_for_a_host_that_is_not_there_yet(
     finally:
         assert process.end(signal.SIGTERM) < 5.0
     clean_host(settings.INSTALLATION_ID)
+
+
+# -- silent for longer than the VM's host error timeout ------------------------------------------
+
+
+def falls_silent(private: PrivateHost, host: Host) -> None:
+    """Its libvirtd dies, and that was a while ago."""
+    private.kill_daemon()
+    goes_down(host)
+    Host.objects.filter(pk=host.pk).update(last_seen_at=timezone.now() - timedelta(seconds=100))
+
+
+def test_a_host_error_leaves_a_guest_that_still_runs_untouched(private: PrivateHost, lonely_guest: Guest) -> None:
+    pid = lonely_guest.qemu_pid
+    falls_silent(private, lonely_guest.host)
+    lonely_guest.becomes(State.REPAIRING, 25)
+    repair = Repair.objects.get()
+    assert (repair.cause, repair.attempts, repair.is_open) == ("host_error", 0, True)
+    private.start_daemon()
+    lonely_guest.becomes(State.RUNNING, 30)
+    repair.refresh_from_db()
+    assert (repair.outcome, repair.attempts, lonely_guest.qemu_pid) == ("untouched", 0, pid)
+
+
+def test_a_guest_that_died_with_its_host_is_started_again(private: PrivateHost, lonely_guest: Guest) -> None:
+    pid = lonely_guest.qemu_pid
+    falls_silent(private, lonely_guest.host)
+    lonely_guest.becomes(State.REPAIRING, 25)
+    os.kill(pid, signal.SIGKILL)
+    private.start_daemon()
+    lonely_guest.becomes(State.RUNNING, 60)
+    repair = Repair.objects.get()
+    assert (repair.outcome, repair.attempts) == ("restarted", 1)
+    assert lonely_guest.qemu_pid != pid
+    assert "qemu" in repair.qemu_log
+
+
+def test_a_delete_does_not_wait_for_a_dead_host_and_leaves_nothing_on_it(
+    private: PrivateHost, lonely_guest: Guest
+) -> None:
+    falls_silent(private, lonely_guest.host)
+    operation = lonely_guest.ask(Action.DELETE)
+    wait_until(lambda: Operation.objects.get(pk=operation.pk).is_done, 30, "the delete")
+    assert lonely_guest.vm.deleted_at is not None
+    assert Cleanup.objects.get().done_at is None
+    private.start_daemon()
+    wait_until(lambda: Cleanup.objects.filter(done_at__isnull=False).exists(), 30, "the cleanup")
+    conn = libvirt.open(private.uri)
+    try:
+        assert conn.listAllDomains() == []
+        assert not [name for name in conn.listNWFilters() if name.startswith("vmp-")]
+        volumes = [name for pool in conn.listAllStoragePools() for name in pool.listVolumes()]
+        assert not [name for name in volumes if name.startswith(str(lonely_guest.vm_id))]
+    finally:
+        conn.close()
