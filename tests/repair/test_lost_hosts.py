@@ -214,7 +214,7 @@ def test_a_delete_does_not_wait_for_a_dead_host_and_leaves_nothing_on_it(
     conn = libvirt.open(private.uri)
     try:
         assert conn.listAllDomains() == []
-        assert not [name for name in conn.listNWFilters() if name.startswith("vmp-")]
+        assert not [name for name in conn.listNWFilters() if str(lonely_guest.vm_id) in name]
         volumes = [name for pool in conn.listAllStoragePools() for name in pool.listVolumes()]
         assert not [name for name in volumes if name.startswith(str(lonely_guest.vm_id))]
     finally:
