@@ -17,7 +17,7 @@ from lifecycle.domain.recovery import Decision
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action
 from lifecycle.drivers.base import Hypervisor, ImageRef
-from lifecycle.models import VM, Finding, Host, Image, Operation, Project, Reservation, User
+from lifecycle.models import VM, Finding, Host, Image, Operation, Project, Repair, Reservation, User
 from lifecycle.operations.hosts import connect
 from lifecycle.repair.images import look_after_images
 from lifecycle.repair.reconcile import reconcile
@@ -161,7 +161,7 @@ def test_an_adopted_vm_that_crashes_is_repaired_from_its_own_definition(foreign:
     look(foreign)
     foreign.becomes(State.RUNNING, 30)
     assert foreign.qemu_pid != pid
-    evidence = Operation.objects.get(vm=foreign.vm_id, action=Action.REPAIR).data.get("evidence", "")
+    evidence = Repair.objects.get(vm=foreign.vm_id).qemu_log
     assert "qemu-system-x86_64" in evidence, "its log has the name that its maker gave it"
 
 
