@@ -10,19 +10,19 @@ from django.utils.translation import gettext_noop as _
 
 from lifecycle.domain.recovery import Decision, Observed
 from lifecycle.domain.transitions import Asker
-from lifecycle.drivers.base import Hypervisor
+from lifecycle.drivers.base import EventKind, HostEvent, Hypervisor
 from lifecycle.models import Repair
 from lifecycle.services import observations, operations
 
 Cause = Repair.Cause
 
-#: libvirt's word for a domain that is off -> what people read, and the cause in the repair record.
+#: libvirt's word for a domain that is off -> what people read.
 CRASH_REASONS: Final = {
-    "crashed": _("The guest's kernel panicked."),
+    "crashed": _("The guest crashed, or its QEMU process died."),
     "failed": _("Its QEMU process died."),
     "daemon": _("Its host found it dead after a restart of libvirt."),
 }
-CAUSES: Final = {"crashed": Cause.PANIC, "failed": Cause.CRASH}
+PANICKED = _("The guest's kernel panicked.")
 HELD = _("A disk error holds the guest: its host's storage may be full or broken.")
 FOUND_OFF = _("It was found off, and nobody asked for it: its host may have restarted.")
 
@@ -36,6 +36,7 @@ class Case:
     observed: Observed
     run_id: int | None
     occurred_at: datetime
+    event: HostEvent | None = None
 
     @property
     def seen_at(self) -> datetime:
@@ -77,15 +78,29 @@ def _switched_off(case: Case) -> bool:
 
 
 def _crashed(case: Case) -> bool:
+    panicked = _panicked(case)
+    word = case.event.detail if case.event else case.observed.reason
+    died = Cause.CRASH if word in CRASH_REASONS else Cause.FOUND_OFF
     return observations.guest_crashed(
         case.vm_id,
-        reason=CRASH_REASONS.get(case.observed.reason, FOUND_OFF),
+        reason=PANICKED if panicked else CRASH_REASONS.get(word, FOUND_OFF),
         occurred_at=case.occurred_at,
         seen_at=case.seen_at,
         power=case.observed.power,
-        cause=CAUSES.get(case.observed.reason, Cause.FOUND_OFF),
-        event=f"{case.observed.power}: {case.observed.reason}",
+        cause=Cause.PANIC if panicked else died,
+        event=_words(case),
     )
+
+
+def _panicked(case: Case) -> bool:
+    """Only an event tells a panic from a QEMU that died: afterwards libvirt calls both crashed."""
+    return case.event is not None and (case.event.kind is EventKind.CRASHED or case.event.detail == "crashed")
+
+
+def _words(case: Case) -> str:
+    """What libvirt told, for the record."""
+    told = f"{case.event.kind}: {case.event.detail}; " if case.event else ""
+    return f"{told}{case.observed.power}: {case.observed.reason}"
 
 
 def _held(case: Case) -> bool:
@@ -94,7 +109,7 @@ def _held(case: Case) -> bool:
         reason=HELD,
         occurred_at=case.occurred_at,
         seen_at=case.seen_at,
-        event=f"{case.observed.power}: {case.observed.reason}",
+        event=_words(case),
     )
 
 
