@@ -40,7 +40,7 @@ class EntryInline(ReadOnly, TabularInline):
 class RepairAdmin(ReadOnlyAdmin):
     """Open repairs first. Whoever may change VMs may act on repairs."""
 
-    list_display = ["vm_link", "project", "state", "cause", "host", "attempts", "opened_at", "took"]
+    list_display = ["vm", "project", "state", "cause", "host", "attempts", "opened_at", "took"]
     list_filter = [
         Openness,
         ("cause", ChoicesDropdownFilter),
