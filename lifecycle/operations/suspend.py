@@ -37,8 +37,7 @@ def _complete(context: Context) -> None:
 
 
 def _fail(context: Context) -> None:
-    error = context.recall("error") or {}
-    context.move(State.SUSPENDING, State.RUNNING, reason=f"The suspend failed: {error.get('message', '')}")
+    context.move(State.SUSPENDING, State.RUNNING, reason=context.why_failed("The suspend failed"))
 
 
 DEFINITION = Definition(Action.SUSPEND, STEPS, complete=_complete, fail=_fail)
