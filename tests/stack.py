@@ -34,7 +34,10 @@ def free_port() -> int:
 
 @dataclass
 class Stack:
-    """One installation's processes; `database_url` empty means SQLite in the directory."""
+    """One installation's processes; `database_url` empty means SQLite in the directory.
+
+    A name may carry a number ("worker-2"): another process of that kind. `extra` goes over every process's environment.
+    """
 
     root: Path
     database_url: str = ""
@@ -43,6 +46,8 @@ class Stack:
     port: int = field(default_factory=free_port)
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     admin_password: str = ""
+    host_uri: str = HOST_URI
+    extra: dict[str, str] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -65,7 +70,7 @@ class Stack:
         }
         if self.database_url:
             env["DATABASE_URL"] = self.database_url
-        return env
+        return {**env, **self.extra}
 
     @property
     def redis_socket(self) -> Path:
@@ -99,7 +104,7 @@ class Stack:
         made = json.loads(self.manage("bootstrap", "--json"))
         self.admin_password = made["password"]
         self.manage("build_image", "tiny")
-        self.manage("register_host", HOST_NAME, HOST_URI, "--zone", made["zone"])
+        self.manage("register_host", HOST_NAME, self.host_uri, "--zone", made["zone"])
 
     def start_redis(self) -> None:
         command = ["redis-server", "--port", "0", "--unixsocket", str(self.redis_socket), "--save", ""]
@@ -118,7 +123,7 @@ class Stack:
             "watcher": ["manage.py", "watch_hosts"],
         }  # fmt: skip
         for name in names or self.processes:
-            self._spawn(name, [sys.executable, *commands[name]])
+            self._spawn(name, [sys.executable, *commands[name.partition("-")[0]]])
         if "web" in self.running:
             wait_until(self.answers, 30, "the web process")
 
@@ -146,7 +151,7 @@ class Stack:
         """Stop all processes and remove all the installation has in libvirt."""
         for name in [*reversed([n for n in self.running if n != "redis"]), "redis"]:
             self.end(name)
-        clean_host(self.installation)
+        clean_host(self.installation, self.host_uri)
 
     def log(self, name: str) -> str:
         """What a process printed."""
@@ -186,9 +191,9 @@ def wait_until(condition: object, seconds: float, what: str, every: float = 0.1)
         time.sleep(every)
 
 
-def clean_host(installation: str) -> None:
-    """Remove every domain, filter, network and pool of an installation from this machine's libvirt."""
-    connection = libvirt.open(HOST_URI)
+def clean_host(installation: str, uri: str = HOST_URI) -> None:
+    """Remove every domain, filter, network and pool of an installation from a libvirt, this machine's by default."""
+    connection = libvirt.open(uri)
     mine = f"vmp-{installation}"
     quiet = contextlib.suppress(libvirt.libvirtError)
     for domain in connection.listAllDomains():
