@@ -62,7 +62,7 @@ def test_a_definition_is_read_again_only_when_it_changed_is_named_or_is_old(
     uuid = spec.uuid
     assert driver.definitions([uuid], 0) == {}
     assert set(driver.definitions([uuid], 5)) == {uuid}
-    assert driver.definitions([uuid], 5) == {}
+    wait_for(lambda: driver.definitions([uuid], 5) == {}, 5, "the last event of its making")
     assert set(driver.definitions([uuid], 5, again=[uuid])) == {uuid}
     domain = driver.conn.lookupByUUID(uuid.bytes)
     driver.conn.defineXML(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE).replace("<vcpu ", "<vcpu current='1' "))
