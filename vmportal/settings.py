@@ -42,9 +42,6 @@ WORKER_THREADS = env.int("VMPORTAL_WORKER_THREADS", default=16)
 # Simultaneous hypervisor calls to one host from one worker: a hung host takes no more threads than this.
 HOST_CALLS_MAX = env.int("VMPORTAL_HOST_CALLS_MAX", default=4)
 
-# Switches one protection off each ("fencing", "leases", "undo"), so that tests can show that they would notice.
-UNSAFE_TEST_SWITCHES = frozenset(env.list("VMPORTAL_UNSAFE_TEST_SWITCHES", default=[]))
-
 # --- transport and cookies -------------------------------------------------------------------------------------
 ALLOW_HTTP = env.bool("VMPORTAL_ALLOW_HTTP", default=False)
 TLS_AT_PROXY = env.bool("VMPORTAL_TLS_PROXY", default=False)
@@ -299,7 +296,6 @@ if not DEBUG:
             listen=LISTEN,
             allow_plain_http=ALLOW_HTTP,
             tls_at_proxy=TLS_AT_PROXY,
-            test_switches=UNSAFE_TEST_SWITCHES,
         )
     )
     if _problems:

@@ -54,11 +54,6 @@ class Operation(models.Model):
         verbose_name=_("preempted by"),
     )
 
-    cancel_time = models.DateTimeField(_("cancelled"), null=True, blank=True)
-    cancelled_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("cancelled by")
-    )
-
     vm_fence = models.PositiveIntegerField(_("fencing counter of the VM"), default=0)
     undoing = models.BooleanField(_("undoing"), default=False)
     step_index = models.PositiveSmallIntegerField(_("step"), default=0)

@@ -37,7 +37,9 @@ def _complete(context: Context) -> None:
 
 
 def _fail(context: Context) -> None:
-    context.move({State.PROVISIONING, State.STAGING}, State.SUSPENDED, reason=context.why_failed("The resume failed"))
+    error = context.recall("error") or {}
+    reason = f"The resume failed: {error.get('message', '')}"
+    context.move({State.PROVISIONING, State.STAGING}, State.SUSPENDED, reason=reason)
 
 
 DEFINITION = Definition(Action.RESUME, STEPS, complete=_complete, fail=_fail)

@@ -25,7 +25,9 @@ def _complete(context: Context) -> None:
 
 
 def _fail(context: Context) -> None:
-    context.move({State.PROVISIONING, State.STAGING}, State.TERMINATED, reason=context.why_failed("The start failed"))
+    error = context.recall("error") or {}
+    reason = f"The start failed: {error.get('message', '')}"
+    context.move({State.PROVISIONING, State.STAGING}, State.TERMINATED, reason=reason)
 
 
 DEFINITION = Definition(Action.START, STEPS, complete=_complete, fail=_fail)

@@ -37,7 +37,8 @@ def _complete(context: Context) -> None:
 
 
 def _fail(context: Context) -> None:
-    context.move(State.SUSPENDING, State.RUNNING, reason=context.why_failed("The suspend failed"))
+    error = context.recall("error") or {}
+    context.move(State.SUSPENDING, State.RUNNING, reason=f"The suspend failed: {error.get('message', '')}")
 
 
 DEFINITION = Definition(Action.SUSPEND, STEPS, complete=_complete, fail=_fail)
