@@ -1,4 +1,4 @@
-"""Repairs: what is broken, what was tried, how long it took; operators note, try again and give up."""
+"""Repairs: what is broken, what was tried, how long it took; operators note, try again, give up and close."""
 
 from collections.abc import Callable
 from typing import Any
@@ -51,7 +51,7 @@ class RepairAdmin(ReadOnlyAdmin):
     search_help_text = _("VM, project, or words of what happened")
     list_select_related = ["vm__project", "host"]
     ordering = [F("closed_at").desc(nulls_first=True), "-opened_at"]
-    actions = ["note", "retry", "give_up"]
+    actions = ["note", "retry", "give_up", "close"]
     inlines = [EntryInline]
     fieldsets = [
         (None, {"fields": ["vm_link", "project", "state", "took", "host", "operation"]}),
@@ -117,6 +117,12 @@ class RepairAdmin(ReadOnlyAdmin):
         lead = gettext("These VMs are switched off and TERMINATED; their disks and addresses stay. Say why.")
         return _with_words(self, request, queryset, "give_up", gettext("Give up"), lead, _given_up)
 
+    @action(description=_("Close…"), permissions=["operate"])
+    def close(self, request: HttpRequest, queryset: QuerySet[Repair]) -> HttpResponse | None:
+        """End repairs in which nothing is left to do."""
+        lead = gettext("These repairs are over: the VMs are what their hosts show. Say why.")
+        return _with_words(self, request, queryset, "close", gettext("Close"), lead, _closed)
+
 
 def _log(text: str) -> SafeString:
     return format_html('<div class="op-log">{}</div>', text or "–")
@@ -154,6 +160,11 @@ def _retried(repair: Repair, user: User) -> str:
 def _given_up(repair: Repair, user: User, text: str) -> str:
     repairs.give_up(repair, user, text)
     return gettext("is switched off.")
+
+
+def _closed(repair: Repair, user: User, text: str) -> str:
+    repairs.close(repair, user, text)
+    return gettext("closed.")
 
 
 @admin.register(Cleanup)

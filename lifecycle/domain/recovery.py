@@ -28,11 +28,12 @@ class Decision(StrEnum):
     SWITCHED_OFF = "switched_off"  # somebody forced it off outside
     CRASHED = "crashed"  # its QEMU died, or the guest did
     HELD = "held"  # a disk error holds it
+    HUNG = "hung"  # its watchdog fired and holds it
     MISSING = "missing"  # the host does not know it any more
     SAVED = "saved"  # somebody saved its memory outside
     STARTED = "started"  # somebody started it outside
     SWITCH_OFF = "switched_off_again"  # started by a worker that had lost its lease
-    REPAIRED = "repaired"  # in REPAIRING with no operation, and it runs
+    REPAIRED = "repaired"  # in REPAIRING with no operation, and it runs, or a person holds it
     REPAIR_AGAIN = "repair_again"  # in REPAIRING with no operation, and it does not run
     STOP_ENDED = "stop_ended"  # in STOPPING with no operation, and it is off
     FINDING = "finding"  # a person must choose
@@ -146,22 +147,31 @@ def _at_rest(recorded: Recorded, observed: Observed) -> Verdict:
         case State.SUSPENDED:
             return _suspended(observed.power)
         case State.REPAIRING:
-            return Verdict(Decision.REPAIRED if observed.power is Power.ON else Decision.REPAIR_AGAIN)
+            return Verdict(Decision.REPAIRED if _as_people_left_it(observed) else Decision.REPAIR_AGAIN)
         case State.STOPPING if observed.power in DOWN:
             return Verdict(Decision.STOP_ENDED)
         case State.PROVISIONING | State.STAGING | State.STOPPING | State.SUSPENDING:
             return Verdict(Decision.FINDING, f"{recorded.state} without an operation")
 
 
-#: libvirt's word for a guest that QEMU holds because its disk gave an error (error_policy=stop).
-IO_ERROR: Final = "ioerror"
+#: libvirt's words for a guest that QEMU holds by itself: its disk gave an error (error_policy=stop), or its
+#: watchdog fired (action=pause).
+_HELD_BY: Final = {"ioerror": Decision.HELD, "watchdog": Decision.HUNG}
+#: ... and for one that a person holds.
+_BY_A_PERSON: Final = "user"
+
+
+def _as_people_left_it(observed: Observed) -> bool:
+    """Whether the guest runs, or is held by a person's own wish."""
+    held = observed.power is Power.PAUSED and observed.reason == _BY_A_PERSON
+    return observed.power is Power.ON or held
 
 
 def _running(observed: Observed) -> Verdict:
     match observed.power:
-        case Power.PAUSED if observed.reason == IO_ERROR:
-            return Verdict(Decision.HELD)
-        case Power.ON | Power.PAUSED | Power.UNKNOWN:
+        case Power.PAUSED:
+            return Verdict(_HELD_BY.get(observed.reason, Decision.IN_STEP))
+        case Power.ON | Power.UNKNOWN:
             return Verdict(Decision.IN_STEP)
         case Power.SAVED:
             return Verdict(Decision.SAVED)

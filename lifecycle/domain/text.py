@@ -18,6 +18,10 @@ def mark(text: str) -> str:
 #: Templates that are filled in before they are kept. Longer ones first: the first that fits is taken.
 FILLED: Final = (
     mark("%(cause)s It could not be started again: %(why)s"),
+    mark("%(cause)s It is not restarted again: it crashed after each of its last restarts."),
+    mark("%(cause)s It is switched off: this came back after each of its last repairs."),
+    mark("%(cause)s It is not restarted: automatic restart is off."),
+    mark("%(cause)s An operator gave its repair up."),
     mark("The start failed: %(why)s"),
     mark("The resume failed: %(why)s"),
     mark("The suspend failed: %(why)s"),

@@ -1,10 +1,13 @@
 """Delete: nothing of the VM is left on its host, and its record becomes a tombstone.
 
-With a host that has been silent for long it ends for the user all the same: a cleanup waits for the host.
+With a host that does not answer it ends for the user all the same: a cleanup waits for the host.
 """
+
+from datetime import timedelta
 
 from django.utils import timezone
 
+from lifecycle.domain.errors import Transient
 from lifecycle.domain.transitions import Action
 from lifecycle.models import Host
 from lifecycle.operations import steps
@@ -15,24 +18,39 @@ from lifecycle.services import cleanups
 _GONE = "what is deleted is gone; repeated until it is"
 
 
-def _host_is_silent(context: Context) -> bool:
-    """Whether its host was tried in vain for longer than the VM's host error timeout."""
-    host = context.vm.host
-    if host is None or host.health != Host.Health.DOWN or host.last_seen_at is None:
-        return False
-    return (timezone.now() - host.last_seen_at).total_seconds() > context.vm.host_error_timeout_seconds
-
-
 def _or_leave(work: Work) -> Work:
-    """`work` at a host that answers; a silent one is left to a cleanup."""
+    """`work` at a host that answers; a dead one is left to a cleanup.
+
+    Dead is a host that answers neither us nor those who watch it, or that was silent for so long that it is not tried.
+    """
 
     def run(context: Context) -> Outcome:
-        if _host_is_silent(context):
-            context.remember(left=True)
-            return Skip("its host does not answer: what is left there is removed when it does")
-        return work(context)
+        if _is_long_silent(context):
+            return _leave(context)
+        try:
+            return work(context)
+        except Transient:
+            if not _is_down(context):
+                raise
+        return _leave(context)
 
     return run
+
+
+def _is_down(context: Context) -> bool:
+    """Whether those who watch its host say, at this moment, that it does not answer."""
+    return Host.objects.filter(vms=context.vm, health=Host.Health.DOWN).exists()
+
+
+def _is_long_silent(context: Context) -> bool:
+    """Whether its host was tried in vain for longer than the VM's host error timeout."""
+    long_ago = timezone.now() - timedelta(seconds=context.vm.host_error_timeout_seconds)
+    return _is_down(context) and Host.objects.filter(vms=context.vm, last_seen_at__lt=long_ago).exists()
+
+
+def _leave(context: Context) -> Skip:
+    context.remember(left=True)
+    return Skip("its host does not answer: what is left there is removed when it does")
 
 
 STEPS = (
@@ -44,9 +62,10 @@ STEPS = (
 
 
 def _complete(context: Context) -> None:
-    if context.recall("left"):
+    left = bool(context.recall("left"))
+    if left:
         cleanups.leave(context.vm)
-    steps.entomb(context)
+    steps.entomb(context, holds_capacity=left)
 
 
 DEFINITION = Definition(Action.DELETE, STEPS, complete=_complete, retried=True)

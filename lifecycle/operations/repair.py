@@ -1,4 +1,4 @@
-"""Repair: a guest that died is powered on again from the same definition.
+"""Repair: a guest that died is powered on again from the same definition; or switched off, when it is given up.
 
 Silence is no failure: while the host does not answer the operation waits, uses no attempt and never gives up.
 What counts is a host that answers and cannot start the guest: after the last attempt the VM is TERMINATED.
@@ -11,6 +11,8 @@ from django.utils import timezone
 from lifecycle.domain.errors import Broken, HypervisorError
 from lifecycle.domain.states import Power, State
 from lifecycle.domain.transitions import Action
+from lifecycle.drivers.base import DomainView
+from lifecycle.drivers.evidence import traces
 from lifecycle.operations import steps
 from lifecycle.operations.context import Context
 from lifecycle.operations.definition import Again, Definition, Outcome, Skip, Step
@@ -29,46 +31,53 @@ HELD_AGAIN_SECONDS = 2.0
 def _await_turn(context: Context) -> Outcome:
     """A guest that crashed just after its last restart is given a little more time each time."""
     earlier = min(int(context.recall("earlier", 0)), len(RESTART_PAUSE_SECONDS) - 1)
-    waited = (timezone.now() - context.operation.insert_time).total_seconds()
-    left = RESTART_PAUSE_SECONDS[earlier] - waited
-    return Again(left, "waiting before the next restart") if left > 0 else None
+    asked_at = context.operation.insert_time
+    left = RESTART_PAUSE_SECONDS[earlier] - (timezone.now() - asked_at).total_seconds()
+    if left <= 0 or context.recall("end") or repair_records.hurried(context.vm.id, since=asked_at):
+        return None
+    return Again(left, "waiting before the next restart")
 
 
 def _look_at_domain(context: Context) -> Outcome:
-    """See what is left of it. A guest that runs is left alone, but for one that an operator wants started again."""
+    """See what is left of it. One that runs is left alone, unless it is to be started again, or switched off."""
     host, vm = context.host(), context.vm
     view = host.look(vm.id)
-    if view is not None and view.power is Power.PAUSED:
-        return _let_go_on(context)
-    if view is not None and view.power is Power.ON and not context.recall("restart"):
-        context.seen = view
-        return Skip("the guest runs")
-    _keep_evidence(context)
-    host.destroy(vm.id)
+    if not (context.recall("restart") or context.recall("end")):
+        if view is not None and view.power is Power.PAUSED:
+            return _let_go_on(context, view)
+        if view is not None and view.power is Power.ON:
+            context.seen = view
+            return Skip("the guest runs")
+    _keep_evidence(context, view)
+    context.host().destroy(vm.id)
+    if context.recall("end"):
+        return Skip("it is switched off")
     if context.recall("restart"):
         context.remember(restart=False)
     return None
 
 
-def _let_go_on(context: Context) -> Outcome:
+def _let_go_on(context: Context, view: DomainView) -> Outcome:
     """A guest that is held goes on; held again soon after, the attempt has failed."""
-    host, vm = context.host(), context.vm
+    vm = context.vm
     if context.recall("let_go"):
         context.remember(let_go=False)
         raise Broken(f"domain {vm.id} is held again after it was let go on")
-    _keep_evidence(context)
-    host.resume_cpus(vm.id)
+    _keep_evidence(context, view)
+    context.host().resume_cpus(vm.id)
     context.remember(let_go=True)
     return Again(HELD_AGAIN_SECONDS, "the guest was let go on")
 
 
-def _keep_evidence(context: Context) -> None:
-    """The end of QEMU's log, once: the next start goes on writing to it."""
+def _keep_evidence(context: Context, view: DomainView | None) -> None:
+    """What the guest left, once: the next start goes on writing to its logs."""
     if context.recall("evidence"):
         return
-    text = context.host().qemu_log_tail(context.vm.id, context.vm.domain_name)
+    vm = context.vm
+    name = view.name if view else vm.domain_name
+    found = traces(context.host(), vm.id, name, vm.serial_volume, repair_records.recorded_bytes(vm.id))
     with context.writing():
-        repair_records.keep_log(context.vm.id, text)
+        repair_records.keep_evidence(vm.id, qemu_log=found.qemu_log, said=found.said, read_from=found.read_from)
     context.remember(evidence=True)
 
 
@@ -127,6 +136,9 @@ STEPS = (
 
 
 def _complete(context: Context) -> None:
+    if context.recall("end"):
+        _ended(context, str(context.recall("cause", "")))
+        return
     started_again = context.operation.steps.filter(name="start_domain", status="done").exists()
     if started_again:
         steps.arrived(context, State.REPAIRING)
@@ -145,11 +157,16 @@ def _complete(context: Context) -> None:
 def _fail(context: Context) -> None:
     error = context.recall("error") or {}
     cause = str(context.recall("cause", ""))
+    _ended(context, f"{cause} It could not be started again: {error.get('message', '')}".strip())
+
+
+def _ended(context: Context, reason: str) -> None:
+    """It is off, and stays off."""
     capacity.release_compute(context.vm)
     context.move(
         State.REPAIRING,
         State.TERMINATED,
-        reason=f"{cause} It could not be started again: {error.get('message', '')}".strip(),
+        reason=reason,
         power=Power.OFF,
         power_seen_at=timezone.now(),
         run_id=None,

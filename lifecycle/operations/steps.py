@@ -219,10 +219,14 @@ def arrived(context: Context, source: State) -> None:
 # -- ends ----------------------------------------------------------------------------------------
 
 
-def entomb(context: Context, reason: str = "") -> None:
-    """The VM is gone: tombstone, address and reservation given back, serial output dropped. Inside `writing`."""
+def entomb(context: Context, reason: str = "", *, holds_capacity: bool = False) -> None:
+    """The VM is gone: tombstone, address and reservation given back, serial output dropped. Inside `writing`.
+
+    `holds_capacity`: a cleanup gives the reservation back, when nothing of the VM is on the host any more.
+    """
     vm = context.vm
-    capacity.release_all(vm)
+    if not holds_capacity:
+        capacity.release_all(vm)
     networks.take_address_back(vm)
     context.move(context.state, None, reason=reason)
     observations.forget_serial([vm.pk])

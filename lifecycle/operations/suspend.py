@@ -3,11 +3,12 @@
 from django.utils import timezone
 
 from lifecycle.domain.errors import Gone
+from lifecycle.domain.recovery import Cause, cause_of
 from lifecycle.domain.states import Power, State
 from lifecycle.domain.transitions import Action
 from lifecycle.operations.context import Context
 from lifecycle.operations.definition import Definition, Outcome, Step
-from lifecycle.services import capacity
+from lifecycle.services import capacity, observations
 
 
 def _save_memory(context: Context) -> Outcome:
@@ -16,11 +17,13 @@ def _save_memory(context: Context) -> Outcome:
 
 
 def _wake_again(context: Context) -> Outcome:
-    """A save that failed leaves the guest running; one that succeeded is restored."""
+    """A save that failed leaves the guest running; one that succeeded is restored; one that is dead is repaired."""
     view = context.host().look(context.vm.id)
     if view is None:
         raise Gone(f"domain {context.vm.id} is gone")
-    if view.power is Power.SAVED:
+    if view.power in {Power.OFF, Power.CRASHED} and cause_of(view.reason) is Cause.CRASH:
+        context.remember(found=view.power)
+    elif view.power is Power.SAVED:
         context.host().start(context.vm.id)
     elif view.power is Power.PAUSED:
         context.host().resume_cpus(context.vm.id)
@@ -37,6 +40,9 @@ def _complete(context: Context) -> None:
 
 
 def _fail(context: Context) -> None:
+    if found := context.recall("found"):
+        observations.died_suspending(context.vm.pk, power=Power(found), seen_at=timezone.now())
+        return
     error = context.recall("error") or {}
     context.move(State.SUSPENDING, State.RUNNING, reason=f"The suspend failed: {error.get('message', '')}")
 

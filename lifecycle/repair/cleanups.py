@@ -25,10 +25,12 @@ def carry_out(host_id: int, hypervisor: Hypervisor) -> int:
 
 
 def _remove(hypervisor: Hypervisor, cleanup: Cleanup) -> None:
-    """As a delete does it, step by step; each is content to find nothing."""
+    """As a delete does it, step by step; each is content to find nothing. What others made of an adopted VM stays."""
     vm = cleanup.vm
     hypervisor.destroy(vm.id)
     hypervisor.undefine(vm.id)
+    if vm.adopted:
+        return
     for disk in vm.disks.filter(auto_delete=True):
         hypervisor.remove_volume(Pool.DISKS, disk.volume)
     hypervisor.remove_volume(Pool.DISKS, vm.seed_volume)

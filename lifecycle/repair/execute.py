@@ -9,10 +9,12 @@ from uuid import UUID
 from django.utils.translation import gettext_noop as _
 
 from lifecycle.domain.recovery import Decision, Observed
+from lifecycle.domain.states import Power
 from lifecycle.domain.transitions import Asker
 from lifecycle.drivers.base import EventKind, HostEvent, Hypervisor
-from lifecycle.models import Repair
-from lifecycle.services import observations, operations
+from lifecycle.drivers.evidence import traces
+from lifecycle.models import VM, Repair
+from lifecycle.services import observations, operations, repair_records
 
 Cause = Repair.Cause
 
@@ -23,6 +25,7 @@ CRASH_REASONS: Final = {
     "daemon": _("Its host found it dead after a restart of libvirt."),
 }
 PANICKED = _("The guest's kernel panicked.")
+WATCHDOG = _("The guest's watchdog fired: the guest hung.")
 HELD = _("A disk error holds the guest: its host's storage may be full or broken.")
 FOUND_OFF = _("It was found off, and nobody asked for it: its host may have restarted.")
 
@@ -37,6 +40,7 @@ class Case:
     run_id: int | None
     occurred_at: datetime
     event: HostEvent | None = None
+    name: str = ""  # of the domain, as its host knows it
 
     @property
     def seen_at(self) -> datetime:
@@ -78,23 +82,46 @@ def _switched_off(case: Case) -> bool:
 
 
 def _crashed(case: Case) -> bool:
-    panicked = _panicked(case)
-    word = case.event.detail if case.event else case.observed.reason
-    died = Cause.CRASH if word in CRASH_REASONS else Cause.FOUND_OFF
-    return observations.guest_crashed(
+    cause, reason = _cause(case)
+    changed = observations.guest_crashed(
         case.vm_id,
-        reason=PANICKED if panicked else CRASH_REASONS.get(word, FOUND_OFF),
+        reason=reason,
         occurred_at=case.occurred_at,
         seen_at=case.seen_at,
         power=case.observed.power,
-        cause=Cause.PANIC if panicked else died,
+        cause=cause,
         event=_words(case),
+        alive=case.run_id is not None,
     )
+    return _with_evidence(case, changed)
+
+
+def _cause(case: Case) -> tuple[Cause, str]:
+    """Why it does not execute any more, and what people read of it."""
+    if (case.event is not None and case.event.kind is EventKind.WATCHDOG) or case.observed.reason == "watchdog":
+        return Cause.WATCHDOG, WATCHDOG
+    if _panicked(case):
+        return Cause.PANIC, PANICKED
+    word = case.event.detail if case.event else case.observed.reason
+    return (Cause.CRASH, CRASH_REASONS[word]) if word in CRASH_REASONS else (Cause.FOUND_OFF, FOUND_OFF)
 
 
 def _panicked(case: Case) -> bool:
-    """Only an event tells a panic from a QEMU that died: afterwards libvirt calls both crashed."""
-    return case.event is not None and (case.event.kind is EventKind.CRASHED or case.event.detail == "crashed")
+    """Only an event tells a panic from a QEMU that died: afterwards libvirt calls both crashed.
+
+    A QEMU that is still there although its guest crashed was told to stay by its definition (on_crash): a panic.
+    """
+    told = case.event is not None and (case.event.kind is EventKind.CRASHED or case.event.detail == "crashed")
+    return told or (case.run_id is not None and case.observed.power is Power.CRASHED)
+
+
+def _with_evidence(case: Case, changed: bool) -> bool:
+    """Keep what the guest left where no repair operation will look at it."""
+    if changed and operations.current(case.vm_id) is None:
+        read_from = repair_records.recorded_bytes(case.vm_id)
+        found = traces(case.hypervisor, case.vm_id, case.name, VM(pk=case.vm_id).serial_volume, read_from)
+        repair_records.keep_evidence(case.vm_id, qemu_log=found.qemu_log, said=found.said, read_from=read_from)
+    return changed
 
 
 def _words(case: Case) -> str:
@@ -136,13 +163,24 @@ def _switch_off(case: Case) -> bool:
 
 
 def _repaired(case: Case) -> bool:
-    return observations.repaired(case.vm_id, run_id=case.run_id, occurred_at=case.occurred_at, seen_at=case.seen_at)
+    return observations.repaired(
+        case.vm_id,
+        run_id=case.run_id,
+        occurred_at=case.occurred_at,
+        seen_at=case.seen_at,
+        power=case.observed.power,
+    )
 
 
 def _repair_again(case: Case) -> bool:
-    return observations.repair_again(
-        case.vm_id, power=case.observed.power, occurred_at=case.occurred_at, seen_at=case.seen_at
+    changed = observations.repair_again(
+        case.vm_id,
+        power=case.observed.power,
+        occurred_at=case.occurred_at,
+        seen_at=case.seen_at,
+        alive=case.run_id is not None,
     )
+    return _with_evidence(case, changed)
 
 
 def _stop_ended(case: Case) -> bool:
@@ -162,6 +200,7 @@ _ACTS: Final[dict[Decision, Callable[[Case], bool]]] = {
     Decision.SWITCHED_OFF: _switched_off,
     Decision.CRASHED: _crashed,
     Decision.HELD: _held,
+    Decision.HUNG: _crashed,
     Decision.MISSING: _missing,
     Decision.SAVED: _saved,
     Decision.STARTED: _started,

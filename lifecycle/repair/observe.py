@@ -48,7 +48,8 @@ def settle(hypervisor: Hypervisor, row: Row, event: HostEvent | None = None) -> 
         observed = replace(observed, reason=event.detail)
     verdict = decide(row.recorded, observed)
     run_id = view.run_id if view else None
-    case = Case(hypervisor, row.vm_id, observed, run_id, _occurred_at(row, observed, event), event)
+    name = view.name if view else ""
+    case = Case(hypervisor, row.vm_id, observed, run_id, _occurred_at(row, observed, event), event, name)
     changed = execute(verdict.decision, case)
     if verdict.decision in {Decision.IN_STEP, Decision.FINDING, Decision.WAKE}:
         observations.record_power(row.vm_id, observed.power, run_id=run_id, seen_at=taken_at)

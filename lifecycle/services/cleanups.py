@@ -1,8 +1,12 @@
-"""Cleanups: what a deleted VM left on a host that did not answer is removed when the host is back."""
+"""Cleanups: what a deleted VM left on a host that did not answer is removed when the host is back.
+
+Until then the host holds it, and its capacity with it; for the user it is gone.
+"""
 
 from django.utils import timezone
 
 from lifecycle.models import VM, Cleanup
+from lifecycle.services import capacity
 from lifecycle.services.db import service
 
 
@@ -21,5 +25,6 @@ def waiting(host_id: int) -> list[Cleanup]:
 
 @service
 def done(cleanup: Cleanup) -> None:
-    """Nothing of the VM is left on the host."""
+    """Nothing of the VM is left on the host: its capacity is free."""
+    capacity.release_all(cleanup.vm)
     Cleanup.objects.filter(pk=cleanup.pk, done_at__isnull=True).update(done_at=timezone.now())

@@ -43,6 +43,8 @@ HOST_SILENT = _("Its host does not answer. What the guest does is not known; not
 STILL_RUNS = _("The guest runs.")
 NOT_RESTARTED = _("It is not restarted: automatic restart is off.")
 RESTARTED_TOO_OFTEN = _("It is not restarted again: it crashed after each of its last restarts.")
+HELD_TOO_OFTEN = _("It is switched off: this came back after each of its last repairs.")
+DIED_SUSPENDING = _("Its QEMU process died while its memory was being saved.")
 
 
 # -- power ---------------------------------------------------------------------------------------
@@ -98,34 +100,52 @@ def guest_crashed(
     power: Power,
     cause: str = Repair.Cause.CRASH,
     event: str = "",
+    alive: bool = False,
 ) -> bool:
-    """RUNNING -> REPAIRING with a repair operation; TERMINATED at once when it is not to be restarted."""
+    """RUNNING -> REPAIRING with a repair operation; TERMINATED at once when it is not to be restarted.
+
+    `alive`: its QEMU is still there (it holds a guest that hangs or panicked): the operation switches it off first.
+    """
     vm = _still(vm_id, State.RUNNING, seen_at)
     if vm is None:
         return False
     earlier = _recent_restarts(vm)
-    if vm.automatic_restart and earlier < RESTARTS_MAX:
-        data = {"asked_in": State.RUNNING, "cause": reason, "earlier": earlier, "occurred_at": occurred_at.isoformat()}
-        operation = operations.open_operation(vm, Action.REPAIR, asked_by=Asker.OBSERVER, data=data)
+    why_not = _why_not_restarted(vm, earlier)
+    if why_not and not alive:
+        operation = operations.record_done(vm, Action.CRASH, asked_by=Asker.OBSERVER)
         _crash(vm, State.RUNNING, State.REPAIRING, operation, reason, occurred_at, **_off(power, seen_at))
         repair_records.describe(vm.pk, cause, event)
+        _crash(vm, State.REPAIRING, State.TERMINATED, operation, f"{reason} {why_not}", occurred_at)
+        capacity.release_compute(vm)
         return True
-    operation = operations.record_done(vm, Action.CRASH, asked_by=Asker.OBSERVER)
-    why = RESTARTED_TOO_OFTEN if vm.automatic_restart else NOT_RESTARTED
+    data: dict[str, Any] = {"asked_in": State.RUNNING, "cause": f"{reason} {why_not}".strip(), "earlier": earlier}
+    data |= {"restart": alive, "end": bool(why_not), "occurred_at": occurred_at.isoformat()}
+    operation = operations.open_operation(vm, Action.REPAIR, asked_by=Asker.OBSERVER, data=data)
     _crash(vm, State.RUNNING, State.REPAIRING, operation, reason, occurred_at, **_off(power, seen_at))
     repair_records.describe(vm.pk, cause, event)
-    _crash(vm, State.REPAIRING, State.TERMINATED, operation, f"{reason} {why}", occurred_at)
-    capacity.release_compute(vm)
     return True
+
+
+def _why_not_restarted(vm: VM, earlier: int) -> str:
+    """Empty when it is restarted."""
+    if not vm.automatic_restart:
+        return NOT_RESTARTED
+    return RESTARTED_TOO_OFTEN if earlier >= RESTARTS_MAX else ""
 
 
 @service
 def guest_held(vm_id: UUID, *, reason: str, occurred_at: datetime, seen_at: datetime, event: str) -> bool:
-    """RUNNING -> REPAIRING: a disk error holds the guest. It is let go on, which is no restart and needs no consent."""
+    """RUNNING -> REPAIRING: a disk error holds the guest. It is let go on, which is no restart and needs no consent.
+
+    One that is held again and again is switched off and TERMINATED.
+    """
     vm = _still(vm_id, State.RUNNING, seen_at)
     if vm is None:
         return False
-    data = {"asked_in": State.RUNNING, "cause": reason}
+    earlier = _recent_restarts(vm)
+    data: dict[str, Any] = {"asked_in": State.RUNNING, "cause": reason, "earlier": earlier}
+    if earlier >= RESTARTS_MAX:
+        data |= {"cause": f"{reason} {HELD_TOO_OFTEN}", "end": True}
     operation = operations.open_operation(vm, Action.REPAIR, asked_by=Asker.OBSERVER, data=data)
     held = {"power": Power.PAUSED, "power_seen_at": seen_at}
     _crash(vm, State.RUNNING, State.REPAIRING, operation, reason, occurred_at, **held)
@@ -192,18 +212,23 @@ def observed_save(vm_id: UUID, *, occurred_at: datetime, seen_at: datetime) -> b
 
 
 @service
-def repair_again(vm_id: UUID, *, power: Power, occurred_at: datetime, seen_at: datetime) -> bool:
-    """REPAIRING with nobody at work on it, and the guest does not run: a repair operation, if it may be restarted."""
+def repair_again(vm_id: UUID, *, power: Power, occurred_at: datetime, seen_at: datetime, alive: bool = False) -> bool:
+    """REPAIRING with nobody at work on it, and the guest does not run: a repair operation, if it may be restarted.
+
+    `alive`: its QEMU is still there: an operation switches it off first.
+    """
     vm = _still(vm_id, State.REPAIRING, seen_at)
     if vm is None:
         return False
-    if not vm.automatic_restart and power in DOWN:
+    not_restarted = not vm.automatic_restart and power in DOWN
+    reason = f"{vm.state_reason} {NOT_RESTARTED}".strip() if not_restarted else vm.state_reason
+    if not_restarted and not alive:
         operation = operations.record_done(vm, Action.CRASH, asked_by=Asker.OBSERVER)
-        reason = f"{vm.state_reason} {NOT_RESTARTED}".strip()
         _crash(vm, State.REPAIRING, State.TERMINATED, operation, reason, occurred_at, **_off(power, seen_at))
         capacity.release_compute(vm)
         return True
-    data = {"asked_in": State.RUNNING, "cause": vm.state_reason, "earlier": _recent_restarts(vm)}
+    data: dict[str, Any] = {"asked_in": State.RUNNING, "cause": reason, "earlier": _recent_restarts(vm)}
+    data["end"] = not_restarted
     operation = operations.open_operation(vm, Action.REPAIR, asked_by=Asker.OBSERVER, data=data)
     repair_records.taken_up(vm.pk, operation.pk)
     publish.vm_changed(vm.id)
@@ -211,18 +236,44 @@ def repair_again(vm_id: UUID, *, power: Power, occurred_at: datetime, seen_at: d
 
 
 @service
-def repaired(vm_id: UUID, *, run_id: int | None, occurred_at: datetime, seen_at: datetime) -> bool:
-    """REPAIRING with nobody at work on it, and the guest runs: RUNNING, untouched."""
+def repaired(
+    vm_id: UUID, *, run_id: int | None, occurred_at: datetime, seen_at: datetime, power: Power = Power.ON
+) -> bool:
+    """REPAIRING with nobody at work on it, and the guest runs, or a person holds it: RUNNING, untouched."""
     vm = _still(vm_id, State.REPAIRING, seen_at)
     if vm is None:
         return False
-    fields = {"power": Power.ON, "run_id": run_id, "power_seen_at": seen_at}
+    fields = {"power": power, "run_id": run_id, "power_seen_at": seen_at}
     operation = operations.record_done(vm, Action.REPAIR, asked_by=Asker.OBSERVER)
     _move(
         vm, Action.REPAIR, State.REPAIRING, State.RUNNING,
         operation, Asker.OBSERVER, STILL_RUNS, occurred_at, **fields,
     )  # fmt: skip
     return True
+
+
+@service
+def died_suspending(vm_id: UUID, *, power: Power, seen_at: datetime) -> None:
+    """SUSPENDING -> REPAIRING, from where it is booted cold; TERMINATED when it is not to be restarted.
+
+    For a suspend that has just failed, in the transaction that closes it: nothing else is under way.
+    """
+    vm = VM.objects.select_related("zone", "image").get(pk=vm_id)
+    why_not = _why_not_restarted(vm, _recent_restarts(vm))
+    if why_not:
+        operation = operations.record_done(vm, Action.REPAIR, asked_by=Asker.OBSERVER)
+    else:
+        data = {"asked_in": State.SUSPENDING, "cause": DIED_SUSPENDING}
+        operation = operations.open_operation(vm, Action.REPAIR, asked_by=Asker.OBSERVER, data=data)
+    _move(
+        vm, Action.REPAIR, State.SUSPENDING, State.REPAIRING,
+        operation, Asker.OBSERVER, DIED_SUSPENDING, seen_at, **_off(power, seen_at),
+    )  # fmt: skip
+    repair_records.describe(vm.pk, Repair.Cause.CRASH)
+    if why_not:
+        reason = f"{DIED_SUSPENDING} {why_not}"
+        _move(vm, Action.REPAIR, State.REPAIRING, State.TERMINATED, operation, Asker.OBSERVER, reason, seen_at)
+        capacity.release_compute(vm)
 
 
 @service

@@ -12,6 +12,7 @@ from django.utils import timezone
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action, Asker
 from lifecycle.models import Host, Repair, RepairEntry, SerialLog, Transition, User
+from lifecycle.services.db import service
 
 Cause, Outcome, Kind = Repair.Cause, Repair.Outcome, RepairEntry.Kind
 
@@ -52,10 +53,31 @@ def taken_up(vm_id: UUID, operation_id: UUID) -> None:
     Repair.objects.filter(vm=vm_id, closed_at__isnull=True).update(operation=operation_id)
 
 
-def keep_log(vm_id: UUID, qemu_log: str) -> None:
-    """Keep the end of QEMU's log as evidence, once. Needs an open transaction."""
-    rows = Repair.objects.filter(vm=vm_id, closed_at__isnull=True, qemu_log="")
-    rows.update(qemu_log=qemu_log.replace("\0", "\ufffd")[-QEMU_LOG_CHARACTERS:])
+def recorded_bytes(vm_id: UUID) -> int:
+    """Up to where the VM's serial output is recorded."""
+    return SerialLog.objects.filter(vm=vm_id).values_list("read_bytes", flat=True).first() or 0
+
+
+@service
+def keep_evidence(vm_id: UUID, *, qemu_log: str, said: str, read_from: int) -> None:
+    """Keep what the guest left, once, with its latest record, which may be closed by now.
+
+    `said`: its serial output after the byte `read_from`; what was recorded meanwhile is not kept twice.
+    """
+    found = Repair.objects.filter(vm=vm_id).first()
+    if found is None or found.qemu_log:
+        return
+    serial = SerialLog.objects.filter(vm=vm_id).first()
+    recorded, position = (serial.text, serial.read_bytes) if serial else ("", 0)
+    whole = recorded + (said if position == read_from else "")
+    Repair.objects.filter(pk=found.pk).update(
+        qemu_log=_text(qemu_log)[-QEMU_LOG_CHARACTERS:], serial_tail=_text(whole)[-SERIAL_CHARACTERS:]
+    )
+
+
+def _text(raw: str) -> str:
+    """PostgreSQL stores no NUL."""
+    return raw.replace("\0", "\ufffd")
 
 
 def count_attempt(vm_id: UUID, number: int, problem: str = "") -> None:
@@ -65,6 +87,11 @@ def count_attempt(vm_id: UUID, number: int, problem: str = "") -> None:
         return
     Repair.objects.filter(pk=found.pk, attempts__lt=number).update(attempts=number)
     write(found, Kind.FAILED if problem else Kind.ATTEMPT, Asker.REPAIR, text=problem)
+
+
+def hurried(vm_id: UUID, since: datetime) -> bool:
+    """Whether somebody asked after `since` to try again now."""
+    return RepairEntry.objects.filter(repair__vm=vm_id, kind=Kind.RETRY, at__gte=since).exists()
 
 
 def write(repair: Repair, kind: str, by: str, *, user: User | None = None, text: str = "") -> RepairEntry:
@@ -107,19 +134,26 @@ def _close(transition: Transition, started_anew: bool) -> None:
     outcome = _outcome(found, transition, started_anew)
     at = max(found.opened_at, transition.occurred_at)
     Repair.objects.filter(pk=found.pk).update(closed_at=at, outcome=outcome, outcome_text=transition.reason)
-    write(found, Kind.CLOSED, transition.asked_by, user=transition.user, text=transition.reason)
+    if outcome != Outcome.CLOSED:  # who closed it by hand has said so
+        write(found, Kind.CLOSED, transition.asked_by, user=transition.user, text=transition.reason)
 
 
 def _outcome(repair: Repair, transition: Transition, started_anew: bool) -> str:
-    if repair.entries.filter(kind=Kind.GIVE_UP).exists():
-        return Outcome.GAVE_UP
+    if repair.entries.filter(kind=Kind.CLOSED).exists():
+        return Outcome.CLOSED
     match transition.to_state:
         case State.RUNNING:
             return Outcome.RESTARTED if started_anew else Outcome.UNTOUCHED
         case State.TERMINATED:
-            return Outcome.NOT_RESTARTED if transition.action == Action.CRASH else Outcome.GAVE_UP
+            return Outcome.GAVE_UP if _was_given_up(repair) else Outcome.NOT_RESTARTED
         case _:
             return _ENDED_BY.get(Action(transition.action), Outcome.CLOSED)
+
+
+def _was_given_up(repair: Repair) -> bool:
+    """By a person, after attempts, or because it came too often: all else is a VM that is not to be restarted."""
+    by_hand = repair.entries.filter(kind=Kind.GIVE_UP).exists()
+    return by_hand or repair.attempts > 0 or repair.vm.automatic_restart
 
 
 def length(repair: Repair, now: datetime) -> timedelta:

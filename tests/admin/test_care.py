@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from lifecycle.domain.states import Power, State
-from lifecycle.models import VM, Alert, Finding, Host, Project, Repair
+from lifecycle.models import VM, Alert, Finding, Host, Operation, Project, Repair
 from lifecycle.services import observations
 from tests.factories import make_vm, reload_vm
 
@@ -64,9 +64,17 @@ def test_a_repair_is_given_up_with_a_reason_alone(admin_client: Client, repair: 
     do(admin_client, repair, "give_up", text=" ")
     assert reload_vm(repair.vm_id).state == State.REPAIRING
     do(admin_client, repair, "give_up", text="no disk")
+    assert repair.entries.get(kind="give_up").text == "no disk"
+    assert "is given up: it is being switched off." in do(admin_client, repair, "retry")
+
+
+def test_a_repair_is_closed_when_nothing_is_left_to_do(admin_client: Client, repair: Repair) -> None:
+    assert "is under way. Give it up first." in do(admin_client, repair, "close", text="it runs")
+    Operation.objects.update(status="DONE", end_time=timezone.now())
+    VM.objects.update(power=Power.ON, power_seen_at=timezone.now())
+    do(admin_client, repair, "close", text="it runs")
     repair.refresh_from_db()
-    assert (repair.outcome, reload_vm(repair.vm_id).state) == ("gave_up", State.STOPPING)
-    assert "This repair is over." in do(admin_client, repair, "retry")
+    assert (repair.outcome, reload_vm(repair.vm_id).state) == ("closed", State.RUNNING)
 
 
 def test_a_vm_is_reported_faulty(admin_client: Client, vm: VM) -> None:

@@ -27,7 +27,7 @@ def vm(project: Project, host: Host) -> VM:
     return made
 
 
-def crash(vm: VM, **more: str) -> None:
+def crash(vm: VM, **more: Any) -> None:
     """Its QEMU dies."""
     now = timezone.now()
     assert observations.guest_crashed(
@@ -97,6 +97,68 @@ def test_attempts_are_counted_and_told(vm: VM) -> None:
     assert [e.kind for e in found.entries.all()] == ["opened", "attempt", "failed", "attempt"]
 
 
+def test_one_that_crashes_too_often_is_given_up_though_it_may_be_restarted(
+    vm: VM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observations, "RESTARTS_MAX", 0)
+    crash(vm)
+    assert (Repair.objects.get().outcome, reload_vm(vm.pk).state) == ("gave_up", State.TERMINATED)
+
+
+@pytest.mark.parametrize("automatic_restart", [True, False])
+def test_a_guest_whose_qemu_is_still_there_is_switched_off_before_it_is_terminated(
+    vm: VM, automatic_restart: bool
+) -> None:
+    """A hung guest that its watchdog holds, or a panic that its definition preserves."""
+    VM.objects.filter(pk=vm.pk).update(automatic_restart=automatic_restart)
+    crash(vm, alive=True)
+    operation = operations.current(vm.pk)
+    assert operation
+    assert (operation.data["end"], operation.data["restart"]) == (not automatic_restart, True)
+    assert reload_vm(vm.pk).state == State.REPAIRING
+    assert in_step()
+
+
+def held(vm: VM) -> Operation:
+    """A disk error holds it; the operation that follows."""
+    now = timezone.now()
+    assert observations.guest_held(vm.pk, reason="Held.", occurred_at=now, seen_at=now, event="PAUSED: ioerror")
+    operation = operations.current(vm.pk)
+    assert operation
+    return operation
+
+
+def test_a_guest_that_is_held_is_let_go_on_even_without_automatic_restart(vm: VM) -> None:
+    VM.objects.filter(pk=vm.pk).update(automatic_restart=False)
+    assert not held(vm).data.get("end")
+    found = Repair.objects.get()
+    assert (found.cause, found.prior_state, found.event) == ("io_error", "RUNNING", "PAUSED: ioerror")
+    assert in_step()
+
+
+def test_a_guest_that_is_held_too_often_is_given_up(vm: VM, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observations, "RESTARTS_MAX", 0)
+    operation = held(vm)
+    assert operation.data["end"]
+    assert operation.data["cause"] == f"Held. {observations.HELD_TOO_OFTEN}"
+
+
+def test_evidence_is_kept_once_and_nothing_twice(vm: VM) -> None:
+    crash(vm)
+    recorded = SerialLog.objects.get(vm=vm)
+    position = repair_records.recorded_bytes(vm.pk)
+    repair_records.keep_evidence(vm.pk, qemu_log="a" * 5000 + "\0end", said="Oops\0", read_from=position)
+    found = Repair.objects.get()
+    assert (len(found.qemu_log), found.qemu_log[-4:]) == (repair_records.QEMU_LOG_CHARACTERS, "\ufffdend")
+    assert found.serial_tail.endswith("kernel: the endOops\ufffd")
+    repair_records.keep_evidence(vm.pk, qemu_log="other", said="", read_from=position)
+    assert Repair.objects.get().qemu_log.endswith("end")
+    Repair.objects.update(qemu_log="")
+    SerialLog.objects.filter(pk=recorded.pk).update(text="kernel: the endOops", read_bytes=position + 4)
+    repair_records.keep_evidence(vm.pk, qemu_log="log", said="Oops", read_from=position)
+    assert Repair.objects.get().serial_tail == "kernel: the endOops"
+
+
 # -- operators -----------------------------------------------------------------------------------
 
 
@@ -133,9 +195,38 @@ def test_a_retry_makes_what_waits_due_or_opens_a_repair(vm: VM, superuser: User)
 
 def test_giving_up_switches_it_off(vm: VM, superuser: User) -> None:
     crash(vm)
+    before = operations.current(vm.pk)
+    assert before
     operation = repairs.give_up(Repair.objects.get(), superuser, "the disk is gone")
-    assert (operation.action, reload_vm(vm.pk).state) == (Action.STOP, State.STOPPING)
-    assert Repair.objects.get().outcome == "gave_up"
+    before.refresh_from_db()
+    assert (before.preempted_by, before.is_done, operations.current(vm.pk)) == (operation, True, operation)
+    assert reload_vm(vm.pk).fence == vm.fence + 1
+    assert repairs.give_up(Repair.objects.get(), superuser, "once more") == operation
+    with pytest.raises(ActionNotAllowed, match="is given up"):
+        repairs.retry(Repair.objects.get(), superuser)
+    assert [(e.kind, e.text) for e in Repair.objects.get().entries.all()][1:] == [("give_up", "the disk is gone")]
+    assert in_step()
+
+
+@pytest.mark.parametrize(
+    ("power", "state"), [(Power.ON, State.RUNNING), (Power.PAUSED, State.RUNNING), (Power.OFF, State.TERMINATED)]
+)
+def test_closing_records_the_vm_as_its_host_shows_it(vm: VM, superuser: User, power: Power, state: State) -> None:
+    crash(vm)
+    repair = Repair.objects.get()
+    with pytest.raises(ActionNotAllowed, match="under way"):
+        repairs.close(repair, superuser, "looked at it")
+    Operation.objects.filter(vm=vm).update(status="DONE", end_time=timezone.now())
+    VM.objects.filter(pk=vm.pk).update(power=power, power_seen_at=repair.opened_at)
+    with pytest.raises(ActionNotAllowed, match="not been seen"):
+        repairs.close(repair, superuser, "looked at it")
+    VM.objects.filter(pk=vm.pk).update(power_seen_at=timezone.now())
+    repairs.close(repair, superuser, "looked at it")
+    repair.refresh_from_db()
+    found = reload_vm(vm.pk)
+    assert (repair.outcome, found.state, found.state_reason) == ("closed", state, repairs.CLOSED)
+    assert found.reservation.vcpus == (found.vcpus if state is State.RUNNING else 0)
+    assert [(e.kind, e.user, e.text) for e in repair.entries.all()][1:] == [("closed", superuser, "looked at it")]
     assert in_step()
 
 
