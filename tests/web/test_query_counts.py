@@ -22,6 +22,7 @@ PAGES = {
     "vm row, for htmx": ("/projects/lab/vms/vm-0/fragment/?part=row", HTMX),
     "vm form": ("/projects/lab/vms/new/", {}),
     "vm page": ("/projects/lab/vms/vm-0/", {}),
+    "vm head, for htmx": ("/projects/lab/vms/vm-0/fragment/?part=head", HTMX),
     "vm panel, for htmx": ("/projects/lab/vms/vm-0/fragment/?part=panel", HTMX),
     "vm serial, for htmx": ("/projects/lab/vms/vm-0/fragment/?part=serial", HTMX),
     "confirmation": ("/projects/lab/vms/vm-0/confirm/delete/", {}),

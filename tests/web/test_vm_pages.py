@@ -74,6 +74,15 @@ def test_htmx_gets_the_list_alone(as_owner: Client, fleet: list[VM]) -> None:
     assert len(names_in(page)) == 3
 
 
+def test_the_pages_of_a_vm_share_its_head_and_its_navigation(as_owner: Client, fleet: list[VM]) -> None:
+    page = as_owner.get(PAGE).content.decode()
+    assert re.search(rf'<a href="{PAGE}" aria-current="page">', page)
+    head = as_owner.get(f"{PAGE}fragment/?part=head", headers=HTMX).content.decode()
+    assert 'id="vm-head"' in head
+    assert 'hx-swap-oob="true"' in head
+    assert 'id="vm-details"' not in head
+
+
 def test_long_lists_have_pages(as_owner: Client, project: Project, host: Host, catalog: None) -> None:
     for number in range(51):
         factories.make_vm(project, f"vm-{number:02}", State.TERMINATED, host=host)

@@ -40,7 +40,7 @@ def vm_page(request: Request, place: Place, vm: VM, refusal: Refusal | None = No
 @require_GET
 @signed_in
 def fragment(request: Request, slug: str, name: str) -> HttpResponse:
-    """A part of the page: `part` is row, panel or serial. Of a VM that is gone, the panel says so."""
+    """A part of the page: `part` is row, head, panel or serial. Of a VM that is gone, the panel says so."""
     place = place_of(request.user, slug)
     part = request.GET.get("part", "panel")
     try:
@@ -52,6 +52,8 @@ def fragment(request: Request, slug: str, name: str) -> HttpResponse:
         return render(request, "vms/_cells.html", {"place": place, "row": with_operations(place, [vm])[0]})
     if part == "serial":
         return _serial(request, place, vm)
+    if part == "head":
+        return render(request, "vms/_head.html", {**head_context(place, vm), "oob": True})
     return render(request, "vms/_panel.html", {**vm_context(request, place, vm), "oob": True})
 
 
@@ -67,6 +69,12 @@ def _gone(request: Request, place: Place, vm: VM, part: str) -> HttpResponse:
     response["HX-Retarget"] = "#vm"
     response["HX-Reswap"] = "outerHTML"
     return response
+
+
+def head_context(place: Place, vm: VM) -> dict[str, Any]:
+    """What every page of a VM has on top (`vms/base.html`): one query."""
+    running = Operation.objects.filter(vm=vm).exclude(status=Operation.Status.DONE).first()
+    return {"place": place, "vm": vm, "actions": place.actions(vm, running)}
 
 
 def vm_context(request: Request, place: Place, vm: VM) -> dict[str, Any]:
@@ -87,6 +95,9 @@ def vm_context(request: Request, place: Place, vm: VM) -> dict[str, Any]:
         "timeline_page": page,
         "timeline_older": len(moments) > MOMENTS,
         "request_id": uuid.uuid4(),
+        "current": "overview",
+        "fragment": "panel",
+        "fragment_query": f"&timeline={page}",
     }
 
 
