@@ -1,4 +1,9 @@
 # One image for every process; which one a container runs is its command (docker-compose.yml).
+FROM node:22-bookworm-slim AS libraries
+WORKDIR /libraries
+COPY package.json package-lock.json .npmrc ./
+RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund
+
 FROM debian:12-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
         ca-certificates gcc gettext libc6-dev libvirt-dev pkg-config python3-dev python3-venv \
@@ -19,10 +24,12 @@ RUN apt-get update && apt-get install -y --no-install-recommends \
     && install -d -o vmportal -g vmportal -m 750 /var/lib/vmportal
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /src /opt/vmportal
+COPY --from=libraries /libraries/node_modules /opt/node_modules
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin \
     DJANGO_SETTINGS_MODULE=vmportal.settings \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    VMPORTAL_NODE_MODULES=/opt/node_modules \
     VMPORTAL_VAR=/var/lib/vmportal
 WORKDIR /opt/vmportal
 USER vmportal

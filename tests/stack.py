@@ -62,6 +62,7 @@ class Stack:
             "VMPORTAL_INSTALLATION": self.installation,
             "VMPORTAL_PUBLIC_URL": self.url,
             "VMPORTAL_IMAGE_STORE": str(self.root / "images"),
+            "VMPORTAL_NODE_MODULES": os.environ["VMPORTAL_NODE_MODULES"],
             "REDIS_URL": f"unix://{self.redis_socket}",
             "SECRET_KEY": secrets_of(self.root),
             "DEBUG": "false",

@@ -218,6 +218,13 @@ TIME_ZONE = env.str("TIME_ZONE", default="UTC")
 STATIC_URL = "/static/"
 STATIC_ROOT = VAR / "static"
 STATICFILES_DIRS = [path for path in (BASE / "static",) if path.is_dir()]
+# The libraries of package-lock.json; vmportal/static.py says which of their files are served.
+NODE_MODULES = Path(env.str("VMPORTAL_NODE_MODULES", default=str(VAR / "browser" / "node_modules")))
+STATICFILES_FINDERS = [
+    "django.contrib.staticfiles.finders.FileSystemFinder",
+    "django.contrib.staticfiles.finders.AppDirectoriesFinder",
+    "vmportal.static.LibraryFinder",
+]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "vmportal.static.ManifestStorage"},

@@ -37,7 +37,9 @@ class Portal:
     def environment(self) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(OURS)}
         store = os.environ.get("VMPORTAL_IMAGE_STORE", str(CHECKOUT / "var" / "images"))
-        return {**kept, "VMPORTAL_VENV": sys.prefix, "VMPORTAL_IMAGE_STORE": store}
+        libraries = os.environ["VMPORTAL_NODE_MODULES"]
+        ready = {"VMPORTAL_VENV": sys.prefix, "VMPORTAL_NODE_MODULES": libraries, "VMPORTAL_IMAGE_STORE": store}
+        return {**kept, **ready}
 
     @property
     def argv(self) -> list[str]:

@@ -47,6 +47,11 @@ class Installation:
         return self.venv / "bin" / "python"
 
     @property
+    def node_modules(self) -> Path:
+        """The libraries that pages load; VMPORTAL_NODE_MODULES names ready ones (an image, a test) to use instead."""
+        return Path(os.environ.get("VMPORTAL_NODE_MODULES") or self.var / "browser" / "node_modules")
+
+    @property
     def redis_socket(self) -> Path:
         return self.run / "redis.sock"
 
@@ -103,6 +108,7 @@ class Installation:
             **self.file_settings(),
             "VMPORTAL_VAR": str(self.var),
             "VMPORTAL_INSTALLATION": self.id(),
+            "VMPORTAL_NODE_MODULES": str(self.node_modules),
             "DJANGO_SETTINGS_MODULE": "vmportal.settings",
             "PYTHONPYCACHEPREFIX": str(self.var / "cache" / "pycache"),
             "PYTHONUNBUFFERED": "1",

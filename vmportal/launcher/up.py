@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from vmportal.launcher import environment, libvirtd, packages
+from vmportal.launcher import browser, environment, libvirtd, packages
 from vmportal.launcher.display import Display
 from vmportal.launcher.down import stop_everything
 from vmportal.launcher.errors import PortalError
@@ -122,13 +122,16 @@ def process_environment(installation: Installation, listening: Listening) -> dic
 def prepare_system(
     installation: Installation, wanted: set[str], lock: str, display: Display, libvirt_user: Installation
 ) -> None:
-    """Debian's packages, the virtual environment, and libvirtd for `libvirt_user`: what both `up` and `test` need."""
-    if names := packages.missing(wanted):
+    """Debian's packages, the locked packages, and libvirtd for `libvirt_user`: what both `up` and `test` need."""
+    if names := packages.missing(wanted | browser.packages_for_npm()):
         with display.step(f"Installing {len(names)} Debian packages") as say:
             packages.install(names, say)
     if not environment.is_current(installation, lock):
         with display.step("Making the Python environment") as say:
             environment.install(installation, lock, say)
+    if not browser.is_current(installation, lock):
+        with display.step("Installing the pages' libraries") as say:
+            browser.install(installation, lock, say)
     with display.step("libvirtd") as say:
         libvirtd.ensure(libvirt_user, say)
 
