@@ -14,7 +14,7 @@ from lifecycle.domain.alerts import Condition, Kind
 from lifecycle.operations import engine, registry
 from lifecycle.operations.sweeper import sweeper
 from lifecycle.repair import delivery, expiry, images, lookout, periodic, silence
-from lifecycle.services import alerts, bell, metering, operations, retention, rounds
+from lifecycle.services import alerts, bell, metering, operations, retention, rounds, usage
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 SWEPT_MAX = 200
 METERING_SECONDS = 1800.0
 RETENTION_SECONDS = 60.0
+USAGE_SECONDS = 900.0
+#: The last five minutes of an hour are written shortly after it.
+USAGE_LATE_SECONDS = 60.0
 #: Between two batches, so that others write meanwhile.
 RETENTION_PAUSE_SECONDS = 0.05
 #: Of the words of a failed check; all are in its own report.
@@ -105,6 +108,13 @@ def check_metering() -> int:
 def expire_suspended() -> tuple[int, int]:
     """End suspensions that lasted 60 days; tell people of those that end within a week."""
     return expiry.expire_and_tell()
+
+
+@shared_task(name="lifecycle.sum_up_usage", queue="periodic", ignore_result=True)
+def sum_up_usage() -> int:
+    """Sum up the five minutes of usage to hours, once the hour is over; returns how many rows were written."""
+    with rounds.turn("usage", seconds=USAGE_SECONDS) as mine:
+        return usage.sum_up_hours(time.time() - USAGE_LATE_SECONDS) if mine else 0
 
 
 @shared_task(name="lifecycle.forget_old_rows", queue="periodic", ignore_result=True)

@@ -207,6 +207,8 @@ if _webhook_problems := webhook_problems(ALERT_WEBHOOK_URL, ALERT_WEBHOOK_SECRET
 KEEP_EVENTS_DAYS = env.int("VMPORTAL_KEEP_EVENTS_DAYS", default=14)
 KEEP_STEPS_DAYS = env.int("VMPORTAL_KEEP_STEPS_DAYS", default=90)
 KEEP_SERIAL_DAYS = env.int("VMPORTAL_KEEP_SERIAL_DAYS", default=90)
+KEEP_USAGE_DAYS = env.int("VMPORTAL_KEEP_USAGE_DAYS", default=2)
+KEEP_USAGE_HOURS_DAYS = env.int("VMPORTAL_KEEP_USAGE_HOURS_DAYS", default=40)
 KEEP_CLOSED_DAYS = env.int("VMPORTAL_KEEP_CLOSED_DAYS", default=180)
 
 # --- languages and files ---------------------------------------------------------------------------------------

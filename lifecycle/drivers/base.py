@@ -18,6 +18,7 @@ from uuid import UUID
 
 from lifecycle.domain.definitions import Definition
 from lifecycle.domain.states import Power
+from lifecycle.domain.usage import Counters
 
 
 class Pool(StrEnum):
@@ -271,6 +272,9 @@ class Hypervisor(Protocol):
 
     def list_domains(self) -> list[DomainView]:
         """All domains of the host, foreign ones included, by one bulk call (plus constant overhead)."""
+
+    def counters(self) -> dict[UUID, Counters]:
+        """What all running domains of the host, foreign ones included, have used so far: one bulk call."""
 
     def dissect(self, uuid: UUID) -> Anatomy | None:
         """The domain's definition at its next start, and its disks; None when the host knows it not."""

@@ -12,6 +12,7 @@ from lifecycle.models.operations import Operation, OperationStep
 from lifecycle.models.projects import Invitation, Membership, Project, Quota
 from lifecycle.models.repairs import Cleanup, Repair, RepairEntry
 from lifecycle.models.rounds import Round
+from lifecycle.models.usage import HostUsage, VMUsage
 from lifecycle.models.vms import VM, Disk, SerialLog
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Finding",
     "Host",
     "HostLease",
+    "HostUsage",
     "Image",
     "Invitation",
     "MachineType",
@@ -42,5 +44,6 @@ __all__ = [
     "SerialLog",
     "Transition",
     "User",
+    "VMUsage",
     "Zone",
 ]

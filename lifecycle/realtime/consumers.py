@@ -113,7 +113,7 @@ class ProjectConsumer(AsyncConsumer):
         self._joined.clear()
 
     @property
-    def _groups(self) -> tuple[str, str]:
+    def _groups(self) -> tuple[str, ...]:
         return push.project_group(self.look.project_id), push.user_group(self.look.user_id)
 
     # -- the browser -----------------------------------------------------------------------------

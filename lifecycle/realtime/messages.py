@@ -3,12 +3,14 @@
 `snapshot(...)` followed by `apply(...)` of every later event equals a fresh `snapshot(...)`; a test says so.
 """
 
+import math
 from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action, allowed_actions
+from lifecycle.domain.usage import Values
 from lifecycle.models import VM, Operation, Project
 
 VERSION = 1
@@ -57,6 +59,12 @@ def vm_payload(vm: VM, operation: Operation | None) -> dict[str, Any]:
         "allowed": [a.value for a in allowed_actions(State(vm.state), running)],
         "operation": operation_payload(operation),
     }
+
+
+def usage_message(at: int, host_id: int, values: Values) -> dict[str, Any]:
+    """A sample of usage at a moment (Unix time); null is unknown. A project's comes in a part a host."""
+    known = [None if math.isnan(value) else round(value, 4) for value in values]
+    return {"v": VERSION, "type": "usage", "at": at, "part": host_id, "values": known}
 
 
 def open_operations(vm_ids: Iterable[UUID]) -> dict[UUID, Operation]:

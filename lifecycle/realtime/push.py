@@ -49,6 +49,16 @@ def send(project_id: int, message: dict[str, Any]) -> None:
     _sender.post(project_group(project_id), {"type": "project.event", "message": message})
 
 
+def usage_group(subject: str) -> str:
+    """The group of everybody who looks at the live chart of a subject (`lifecycle.realtime.recent`)."""
+    return f"usage_{subject}"
+
+
+def usage(subject: str, message: dict[str, Any]) -> None:
+    """Push a sample to those who look at the subject; it has no number, is never repeated and never raises."""
+    _sender.post(usage_group(subject), {"type": "usage.sample", "message": message})
+
+
 def rights_changed(project_id: int) -> None:
     """On commit, make open connections of the project look again at what their user may see."""
     transaction.on_commit(lambda: _sender.post(project_group(project_id), {"type": "project.rights"}))

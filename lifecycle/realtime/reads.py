@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
 from django.utils.crypto import constant_time_compare
 
 from lifecycle.domain.access import Role
-from lifecycle.models import Event, Project, User
-from lifecycle.realtime import messages
+from lifecycle.models import VM, Event, Host, Project, User
+from lifecycle.realtime import messages, recent
 
 NO_SESSION = 4401
 RIGHT_WITHDRAWN = 4403
@@ -47,6 +48,42 @@ def look(session_key: str | None, slug: str) -> Look:
     if project is None or role is None:
         raise Refused(NO_PROJECT)
     return Look(project.pk, user.pk, role, project.last_event_number)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageLook(Look):
+    """A subject of usage as a session sees it now. A host is in no project: its id is 0."""
+
+    subject: str
+
+
+def look_at_usage(session_key: str | None, kind: str, name: str) -> UsageLook:
+    """Look through a session at a VM (by id), a project (by name) or a host (by name; for operators).
+
+    Raises:
+        Refused: as `look` does.
+    """
+    user = _user_of(session_key)
+    if kind == "hosts":
+        host = Host.objects.filter(name=name).first() if user.is_staff else None
+        if host is not None:
+            return UsageLook(0, user.pk, Role.VIEWER, 0, recent.host_subject(host.pk))
+    elif kind == "projects":
+        project = Project.objects.visible_to(user).filter(slug=name).first()
+        if project is not None:
+            return UsageLook(project.pk, user.pk, Role.VIEWER, 0, recent.project_subject(project.pk))
+    else:
+        vm = VM.objects.live().visible_to(user).filter(pk__in=_uuids(name)).first()
+        if vm is not None:
+            return UsageLook(vm.project_id, user.pk, Role.VIEWER, 0, recent.vm_subject(vm.pk))
+    raise Refused(NO_PROJECT)
+
+
+def _uuids(text: str) -> list[UUID]:
+    try:
+        return [UUID(text)]
+    except ValueError:
+        return []
 
 
 def latest_number(project_id: int) -> int:

@@ -4,6 +4,7 @@ from django.urls import path, re_path
 
 from lifecycle.realtime.consumers import ProjectConsumer
 from lifecycle.realtime.origins import Receive, Scope, Send, refuse
+from lifecycle.realtime.usage import UsageConsumer
 
 
 async def nowhere(scope: Scope, receive: Receive, send: Send) -> None:
@@ -13,5 +14,6 @@ async def nowhere(scope: Scope, receive: Receive, send: Send) -> None:
 
 websocket_urlpatterns = [
     path("ws/projects/<slug:slug>/", ProjectConsumer.as_asgi()),
+    re_path(r"^ws/usage/(?P<kind>vms|projects|hosts)/(?P<name>[-\w]{1,63})/$", UsageConsumer.as_asgi()),
     re_path(r"", nowhere),  # type: ignore[arg-type]  # an ASGI application, not a view
 ]

@@ -34,6 +34,7 @@ PERIODIC: Final = (
     Own("lifecycle.check_metering", 900, 6 * 3600),
     Own("lifecycle.expire_suspended", 3600, 24 * 3600),
     Own("lifecycle.verify_images", 900, 6 * 3600),
+    Own("lifecycle.sum_up_usage", 600, 3600),
     Own("lifecycle.forget_old_rows", 3600, 24 * 3600),
 )
 OWN: Final = {own.task: own for own in PERIODIC}

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from lifecycle.domain.states import State
 from lifecycle.models import Alert, Event, Finding, OperationStep, SerialLog
+from lifecycle.services import usage
 from lifecycle.services.db import service
 
 #: Rows of one transaction: no lock is held for longer than this takes.
@@ -70,3 +71,5 @@ def batches() -> Iterator[int]:
     for work, rows in works:
         while taken := work(rows.all()):
             yield taken
+    while taken := usage.drop_old():
+        yield taken

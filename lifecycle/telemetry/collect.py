@@ -1,4 +1,4 @@
-"""Collecting from one host: serial output every few seconds, addresses now and then.
+"""Collecting from one host: serial output every few seconds, usage every ten, addresses now and then.
 
 `collect` runs in a thread of its own for each host, on a connection of its own, under the lease "record".
 """
@@ -15,6 +15,7 @@ from lifecycle.drivers.libvirt import connect
 from lifecycle.services.leases import Turn
 from lifecycle.telemetry.addresses import collect_addresses
 from lifecycle.telemetry.serial import Recorder
+from lifecycle.telemetry.usage import Meter
 
 log = logging.getLogger(__name__)
 
@@ -44,15 +45,29 @@ def collect(host_id: int, uri: str, turn: Turn) -> None:
 
 def _session(host_id: int, uri: str, turn: Turn) -> None:
     hypervisor = connect(uri, settings.INSTALLATION_ID)
+    meter = Meter(host_id, hypervisor)
     try:
         recorder = Recorder(host_id, hypervisor)
-        addresses_at = 0.0
+        measure_at = addresses_at = 0.0
         while turn.goes_on():
             close_old_connections()
+            if time.monotonic() >= measure_at:
+                meter.measure()
+                measure_at = time.monotonic() + meter.wait_seconds()
             recorder.record()
             if time.monotonic() >= addresses_at:
                 collect_addresses(host_id, hypervisor)
                 addresses_at = time.monotonic() + ADDRESS_SECONDS
-            turn.pause(SERIAL_SECONDS)
+            turn.pause(max(0.0, min(SERIAL_SECONDS, measure_at - time.monotonic())))
     finally:
+        _leave(host_id, meter)
         hypervisor.close()
+
+
+def _leave(host_id: int, meter: Meter) -> None:
+    """Write what was measured so far: another process, or the next session, goes on in the same rows."""
+    try:
+        meter.flush()
+    except DatabaseError:
+        log.warning("host %s: the last minutes of usage could not be written", host_id)
+        connection.close()

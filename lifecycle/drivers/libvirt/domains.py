@@ -13,6 +13,7 @@ import libvirt
 from lifecycle.domain.definitions import Definition
 from lifecycle.domain.errors import Busy, Gone, Refused
 from lifecycle.domain.states import Power
+from lifecycle.domain.usage import Counters
 from lifecycle.drivers.base import Anatomy, DomainSpec, DomainView, Pool
 from lifecycle.drivers.libvirt.definition_xml import disk_targets, read
 from lifecycle.drivers.libvirt.errors import TYPES, absent_is_fine, code
@@ -23,6 +24,7 @@ from lifecycle.drivers.libvirt.names import METADATA, METADATA_PREFIX, filter_na
 from lifecycle.drivers.libvirt.power import power_of, reason_word
 from lifecycle.drivers.libvirt.qemu_log import log_tail
 from lifecycle.drivers.libvirt.session import verb
+from lifecycle.drivers.libvirt.stats import read_counters
 from lifecycle.drivers.libvirt.storage import Pools
 from lifecycle.drivers.libvirt.xml import E, described, parse, to_text
 
@@ -113,6 +115,11 @@ class DomainVerbs(Pools):
                 mark = self._mark(domain)
                 views.append(_view(domain, state, reason, saved=is_saved, persistent=persistent, mark=mark))
         return views
+
+    @verb
+    def counters(self) -> dict[UUID, Counters]:
+        """What all running domains have used so far: one call, whatever their number."""
+        return read_counters(self.conn)
 
     def _find(self, uuid: UUID) -> Any:
         return self.conn.lookupByUUID(uuid.bytes)
