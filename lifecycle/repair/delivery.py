@@ -104,7 +104,9 @@ def _moment(at: datetime) -> str:
 def _webhook(delivery: AlertDelivery) -> None:
     url = urlsplit(settings.ALERT_WEBHOOK_URL)
     body = payload(delivery)
-    message_id, timestamp = f"msg_{settings.INSTALLATION_ID}_{delivery.pk}", int(time.time())
+    # With the alert's own time: a database put back from a backup gives its row numbers a second time.
+    opened = int(delivery.alert.opened_at.timestamp())
+    message_id, timestamp = f"msg_{settings.INSTALLATION_ID}_{delivery.pk}_{opened}", int(time.time())
     headers = {
         "Content-Type": "application/json",
         "User-Agent": "vmportal",

@@ -29,7 +29,7 @@ def network_of(project: Project) -> Network:
         return found
     name = f"vmp-{settings.INSTALLATION_ID}-{project.pk}"
     bridge = f"v{settings.INSTALLATION_ID}{project.pk:x}"[:15]
-    for cidr in _free_ranges():
+    for cidr in _free_ranges(project):
         try:
             with transaction.atomic():
                 return Network.objects.create(project=project, name=name, bridge=bridge, cidr=cidr)
@@ -39,10 +39,13 @@ def network_of(project: Project) -> Network:
     raise ResourcePoolExhausted("There is no free network range for another project.")
 
 
-def _free_ranges() -> Iterator[str]:
-    """Ranges no project has now, in the installation's order."""
+def _free_ranges(project: Project) -> Iterator[str]:
+    """Ranges no project has now, from a place that follows from the installation and the project's number.
+
+    By the number, because after a restore the host may have networks of projects that the database does not know.
+    """
     count = 2 ** (PREFIX - RANGE.prefixlen)
-    start = int(settings.INSTALLATION_ID, 16) % count
+    start = (int(settings.INSTALLATION_ID, 16) + project.pk) % count
     taken = set(Network.objects.values_list("cidr", flat=True))
     for step in range(count):
         index = (start + step) % count
@@ -59,16 +62,21 @@ def give_address(vm: VM) -> Address:
         .filter(network=network, vm__isnull=True, released_at__lt=timezone.now() - REST)
         .order_by("released_at")
     )
-    known = set(Address.objects.filter(network=network).values_list("ip", flat=True))
-    for ip in islice(IPv4Network(network.cidr).hosts(), 1, None):  # the first is the gateway
-        if str(ip) not in known:
-            return Address.objects.create(network=network, ip=str(ip), vm=vm)
+    if (ip := next(never_used(network), None)) is not None:
+        return Address.objects.create(network=network, ip=ip, vm=vm)
     address = rested.first()
     if address is None:
         raise ResourcePoolExhausted("The project's network has no free address. Delete a VM or wait some minutes.")
     Address.objects.filter(pk=address.pk).update(vm=vm, released_at=None)
     address.refresh_from_db()
     return address
+
+
+def never_used(network: Network) -> Iterator[str]:
+    """The network's addresses that no VM ever had, in their order."""
+    known = set(Address.objects.filter(network=network).values_list("ip", flat=True))
+    hosts = islice(IPv4Network(network.cidr).hosts(), 1, None)  # the first is the gateway
+    return (str(ip) for ip in hosts if str(ip) not in known)
 
 
 def take_address_back(vm: VM) -> None:

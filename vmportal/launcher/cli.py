@@ -7,12 +7,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from vmportal.launcher.backup import backup
 from vmportal.launcher.display import Display, report_error
 from vmportal.launcher.down import down
 from vmportal.launcher.errors import PortalError
 from vmportal.launcher.installation import CHECKOUT, Installation
 from vmportal.launcher.libvirtd import with_group
 from vmportal.launcher.logs import logs
+from vmportal.launcher.restore import restore
 from vmportal.launcher.status import manage_environment, status
 from vmportal.launcher.supervisor import Listening
 from vmportal.launcher.testing import bench, test
@@ -51,6 +53,12 @@ def parser() -> argparse.ArgumentParser:
     log.add_argument("process", nargs="?", help="web, worker, beat, watcher, redis, supervisor or setup")
     log.add_argument("-f", "--follow", action="store_true", help="go on as more comes")
     log.add_argument("-n", "--lines", type=int, default=50, help="how many lines (default 50)")
+    saving = commands.add_parser("backup", help="save database, keys and settings to one file, while it runs")
+    saving.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a new file, or a directory (VAR/backups)")
+    saving.add_argument("--images", action="store_true", help="the built guest images too")
+    putting = commands.add_parser("restore", help="put a backup back; the installation must be stopped, or be none yet")
+    putting.add_argument("file", type=Path, metavar="FILE", help="what `backup` wrote")
+    putting.add_argument("--replace", action="store_true", help="set aside the installation that is there")
     for name, text in (
         ("manage", "Django's manage.py, with this installation's settings"),
         ("test", "check everything; further words go to pytest"),
@@ -109,6 +117,10 @@ def _dispatch(arguments: argparse.Namespace, words: list[str]) -> int:
             return status(installation, arguments.json, Display())
         case "logs":
             return logs(installation, arguments.process, arguments.follow, arguments.lines)
+        case "backup":
+            return backup(installation, arguments.file, arguments.images, Display())
+        case "restore":
+            return restore(installation, arguments.file, arguments.replace, Display())
         case "manage":
             return manage(installation, words)
         case "test":
