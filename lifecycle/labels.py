@@ -125,6 +125,24 @@ STEP_ICONS = {
     "skipped": "circle-minus",
 }
 
+CHARTS: dict[str, Label] = {
+    "cpu": _("CPU"),
+    "memory": _("Memory in use"),
+    "disk": pgettext_lazy("chart", "Disk"),
+    "network": pgettext_lazy("chart", "Network"),
+    "disk_read": pgettext_lazy("chart", "Read"),
+    "disk_write": pgettext_lazy("chart", "Written"),
+    "net_in": pgettext_lazy("chart", "Received"),
+    "net_out": pgettext_lazy("chart", "Sent"),
+}
+
+SPANS: dict[str, Label] = {
+    "live": pgettext_lazy("span of time", "10 minutes"),
+    "hour": pgettext_lazy("span of time", "Hour"),
+    "day": pgettext_lazy("span of time", "Day"),
+    "month": pgettext_lazy("span of time", "Month"),
+}
+
 METRICS: dict[str, Label] = {
     "vms": _("VMs"),
     "vcpus": _("vCPUs"),

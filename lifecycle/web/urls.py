@@ -4,6 +4,7 @@ from django.urls import path, register_converter
 
 from lifecycle.web.views import (
     account,
+    charts,
     invitations,
     members,
     operations,
@@ -32,11 +33,13 @@ urlpatterns = [
     path(f"{_project}/vms/new/", vm_create.new, name="vm-new"),
     path(f"{_vm}/", vm_page.show, name="vm"),
     path(f"{_vm}/fragment/", vm_page.fragment, name="vm-fragment"),
+    path(f"{_vm}/charts/", charts.vm, name="vm-charts"),
     path(f"{_vm}/protection/", vm_actions.protect, name="vm-protection"),
     path(f"{_vm}/confirm/<confirmed_action:action>/", vm_actions.confirm, name="vm-confirm"),
     path(f"{_vm}/<vm_action:action>/", vm_actions.act, name="vm-act"),
     path(f"{_project}/operations/", operations.index, name="operations"),
     path(f"{_project}/operations/<uuid:operation_id>/", operations.show, name="operation"),
+    path(f"{_project}/charts/", charts.project, name="charts"),
     path(f"{_project}/members/", members.index, name="members"),
     path(f"{_project}/members/invite/", members.invite, name="invite"),
     path(f"{_project}/members/<int:member_id>/role/", members.set_role, name="member-role"),
@@ -49,4 +52,5 @@ urlpatterns = [
     path("account/language/", account.language, name="language"),
     path("account/theme/", account.theme, name="theme"),
     path("operators/", operators.index, name="operators"),
+    path("operators/hosts/<slug:name>/charts/", charts.host, name="host-charts"),
 ]
