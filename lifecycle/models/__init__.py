@@ -6,9 +6,20 @@ from lifecycle.models.findings import Finding
 from lifecycle.models.fleet import Host, HostLease, MachineType, Reservation, Zone
 from lifecycle.models.history import Event, Transition
 from lifecycle.models.images import Image
+from lifecycle.models.invoices import CreditUse, Invoice, InvoiceLine, Numbering, Payment, Reminder
 from lifecycle.models.metering import MeteringInterval
 from lifecycle.models.networks import Address, Network
 from lifecycle.models.operations import Operation, OperationStep
+from lifecycle.models.prices import (
+    BillingAccount,
+    CommittedUse,
+    Credit,
+    Price,
+    PriceList,
+    PromotionCode,
+    Seller,
+    TaxRate,
+)
 from lifecycle.models.projects import Invitation, Membership, Project, Quota
 from lifecycle.models.repairs import Cleanup, Repair, RepairEntry
 from lifecycle.models.rounds import Round
@@ -20,7 +31,11 @@ __all__ = [
     "Address",
     "Alert",
     "AlertDelivery",
+    "BillingAccount",
     "Cleanup",
+    "CommittedUse",
+    "Credit",
+    "CreditUse",
     "Disk",
     "Event",
     "Finding",
@@ -29,19 +44,29 @@ __all__ = [
     "HostUsage",
     "Image",
     "Invitation",
+    "Invoice",
+    "InvoiceLine",
     "MachineType",
     "Membership",
     "MeteringInterval",
     "Network",
+    "Numbering",
     "Operation",
     "OperationStep",
+    "Payment",
+    "Price",
+    "PriceList",
     "Project",
+    "PromotionCode",
     "Quota",
+    "Reminder",
     "Repair",
     "RepairEntry",
     "Reservation",
     "Round",
+    "Seller",
     "SerialLog",
+    "TaxRate",
     "Transition",
     "User",
     "VMUsage",

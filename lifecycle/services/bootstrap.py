@@ -4,7 +4,7 @@ import secrets
 from dataclasses import dataclass
 
 from lifecycle.models import MachineType, Membership, Project, User, Zone
-from lifecycle.services import periodic
+from lifecycle.services import periodic, prices
 from lifecycle.services.db import service
 from lifecycle.services.projects import create_project
 
@@ -38,7 +38,7 @@ class BootstrapResult:
 
 @service
 def bootstrap() -> BootstrapResult:
-    """Administrator, project, zone, machine types and periodic tasks."""
+    """Administrator, project, zone, machine types, a price list and periodic tasks."""
     zone, _made = Zone.objects.get_or_create(name=ZONE)
     for name, family, vcpus, memory_mib, limit in MACHINE_TYPES:
         MachineType.objects.get_or_create(
@@ -55,6 +55,7 @@ def bootstrap() -> BootstrapResult:
     project = Project.objects.filter(slug=PROJECT).first() or create_project(PROJECT, owner=admin)
     if not project.memberships.exists():
         Membership.objects.create(project=project, user=admin, role="owner")
+    prices.seed()
     periodic.put_right(report_missing=False)
     return BootstrapResult(admin.username, password, zone.name, project.slug)
 
