@@ -65,6 +65,7 @@ class Sort(StrEnum):
     COMMITMENT = "commitment"
     DISCOUNT = "discount"
     CREDIT = "credit"
+    CORRECTION = "correction"  # of a credit note
 
 
 # -- prices --------------------------------------------------------------------------------------

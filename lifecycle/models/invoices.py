@@ -116,7 +116,8 @@ class Invoice(models.Model):
         """What was received for it, and what credit notes took off: one query each."""
         received: Decimal | None = self.payments.aggregate(all=Sum("amount"))["all"]
         corrected: Decimal | None = self.corrections.aggregate(all=Sum("total"))["all"]
-        return (received or Decimal(0)) - (corrected or Decimal(0))
+        # Sums of SQLite are floating-point numbers.
+        return ((received or Decimal(0)) - (corrected or Decimal(0))).quantize(Decimal("0.01"))
 
     @property
     def open(self) -> Decimal:

@@ -1,7 +1,7 @@
 """Price lists: drafted, checked, published, and from then on fixed. What was agreed with a project. Credits."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -30,7 +30,7 @@ from lifecycle.models import (
 )
 from lifecycle.services.db import lock_project, service
 
-#: A published list begins at the earliest so long ago: what may have been billed is not priced anew.
+#: When a draft that is looked at begins: before all that is billed.
 BEGIN: Final = datetime(2020, 1, 1, tzinfo=UTC)
 CURRENCY: Final = "EUR"
 _RATE_STEP: Final = Decimal(1).scaleb(-15)
@@ -63,6 +63,11 @@ def tariff(*, instead: PriceList | None = None) -> Tariff:
         one = pricing.Price(Item(price.item), price.per_second, price.kind, price.zone, price.free_hours)
         prices[price.price_list_id].append(one)
     return Tariff(tuple(_book(row, prices[row.pk], BEGIN if instead else row.valid_from) for row in rows))
+
+
+def frozen(book: PriceBook) -> Tariff:
+    """The version alone, as if it had always applied and did for ever."""
+    return Tariff((replace(book, valid_from=BEGIN),))
 
 
 def _book(row: PriceList, prices: list[pricing.Price], valid_from: datetime) -> PriceBook:
@@ -111,7 +116,7 @@ def credits_left(project: Project, at: datetime | None = None) -> list[tuple[Cre
     moment = at or timezone.now()
     rows = Credit.objects.filter(project=project).filter(Q(expires_at=None) | Q(expires_at__gt=moment))
     rows = rows.annotate(used=Coalesce(Sum("uses__amount"), Decimal(0))).order_by("expires_at", "granted_at", "pk")
-    found = [(row, row.amount - row.used) for row in rows]
+    found = [(row, pricing.rounded(row.amount - row.used)) for row in rows]
     with_end = [pair for pair in found if pair[0].expires_at]
     return [pair for pair in [*with_end, *(p for p in found if not p[0].expires_at)] if pair[1] > 0]
 
@@ -153,9 +158,8 @@ def draft_price_list(
 ) -> PriceList:
     """A new version, which applies to nothing until it is published. Raises InvalidInput."""
     tiers(sustained, "sustained"), tiers(sla, "sla")
-    last: int = PriceList.objects.aggregate(last=Max("version"))["last"] or 0
     made = PriceList.objects.create(
-        version=last + 1,
+        version=next_version(),
         title=title[:100],
         currency=currency.upper(),
         valid_from=valid_from,
@@ -172,6 +176,12 @@ def draft_price_list(
             free_hours=offer.free_hours,
         )
     return made
+
+
+def next_version() -> int:
+    """The version that a new list gets."""
+    last: int = PriceList.objects.aggregate(last=Max("version"))["last"] or 0
+    return last + 1
 
 
 @service
@@ -222,13 +232,14 @@ def per_second(hourly: str | Decimal) -> Decimal:
 
 @service
 def seed() -> PriceList | None:
-    """The default price list, where there is none at all; None: there is one."""
+    """The default price list from today on, where there is none at all; None: there is one."""
     if PriceList.objects.exists():
         return None
     offers = [
         Offer(item, per_second(hourly), kind, free_hours=Decimal(free)) for item, kind, hourly, free in DEFAULT_PRICES
     ]
-    made = draft_price_list(CURRENCY, BEGIN, offers, title="Default", sustained=DEFAULT_SUSTAINED, sla=DEFAULT_SLA)
+    begins = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    made = draft_price_list(CURRENCY, begins, offers, title="Default", sustained=DEFAULT_SUSTAINED, sla=DEFAULT_SLA)
     return publish(made, user=None, first=True)
 
 
