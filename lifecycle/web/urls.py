@@ -4,6 +4,7 @@ from django.urls import path, register_converter
 
 from lifecycle.web.views import (
     account,
+    billing,
     charts,
     invitations,
     members,
@@ -18,6 +19,7 @@ from lifecycle.web.views import (
 )
 
 register_converter(vm_actions.ActionConverter, "vm_action")
+register_converter(billing.DocumentConverter, "document")
 register_converter(vm_actions.ConfirmedActionConverter, "confirmed_action")
 
 app_name = "web"
@@ -47,6 +49,15 @@ urlpatterns = [
     path(f"{_project}/members/<int:member_id>/remove/", members.remove, name="member-remove"),
     path(f"{_project}/members/invitations/<int:invitation_id>/revoke/", members.revoke, name="invitation-revoke"),
     path(f"{_project}/snapshot.json", snapshot.snapshot, name="snapshot"),
+    path(f"{_project}/billing/", billing.overview, name="billing"),
+    path(f"{_project}/billing/account/", billing.change_account, name="billing-account"),
+    path(f"{_project}/billing/promotion/", billing.redeem, name="billing-promotion"),
+    path(f"{_project}/billing/preview/", billing.preview, name="billing-preview"),
+    path(f"{_project}/billing/invoices/", billing.invoices, name="invoices"),
+    path(f"{_project}/billing/invoices/<int:number>/", billing.invoice, name="invoice"),
+    path(f"{_project}/billing/invoices/<int:number>/lines/<int:position>/", billing.line, name="invoice-line"),
+    path(f"{_project}/billing/invoices/<int:number>/<document:ending>/", billing.download, name="invoice-download"),
+    path(f"{_vm}/costs/", billing.vm, name="vm-costs"),
     path("invitations/<str:token>/", invitations.show, name="invitation"),
     path("account/preferences/", account.preferences, name="preferences"),
     path("account/language/", account.language, name="language"),

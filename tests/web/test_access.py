@@ -9,6 +9,7 @@ from django.urls import URLPattern
 from lifecycle.models import VM, Membership, Operation, Project, User
 from lifecycle.services import projects
 from lifecycle.web import urls
+from tests import factories
 from tests.web.conftest import Browser
 
 WHO = ("owner", "operator", "viewer", "stranger", "nobody")
@@ -46,6 +47,16 @@ ROWS = [
     Row("GET", "member-confirm", (200, 403, 200, 404, IN)),
     Row("POST", "member-remove", (303, 403, 303, 404, IN)),
     Row("POST", "invitation-revoke", (303, 403, 403, 404, IN)),
+    Row("GET", "billing", (200, 200, 200, 404, IN)),
+    Row("GET", "billing-account", (405, 405, 405, 405, 405)),
+    Row("POST", "billing-account", (400, 403, 403, 404, IN)),
+    Row("POST", "billing-promotion", (400, 403, 403, 404, IN)),
+    Row("GET", "billing-preview", (200, 200, 403, 404, IN)),
+    Row("GET", "invoices", (200, 200, 200, 404, IN)),
+    Row("GET", "invoice", (200, 200, 200, 404, IN)),
+    Row("GET", "invoice-line", (200, 200, 200, 404, IN)),
+    Row("GET", "invoice-download", (200, 200, 200, 404, IN)),
+    Row("GET", "vm-costs", (200, 200, 200, 404, IN)),
     Row("GET", "snapshot", (200, 200, 200, 404, IN)),
     Row("GET", "invitation", (200, 200, 200, 200, 200)),
     Row("GET", "preferences", (200, 200, 200, 200, IN)),
@@ -63,6 +74,7 @@ def addresses(project: Project, vm: VM, owner: User, viewer: User) -> dict[str, 
     member = Membership.objects.get(project=project, user=viewer)
     invitation, token = projects.invite(project, "new@example.org", "viewer", user=owner)
     operation = Operation.objects.get(vm=vm)
+    bill = factories.make_draft_invoice(vm)
     return {
         "home": "/",
         "projects": "/projects/",
@@ -82,6 +94,15 @@ def addresses(project: Project, vm: VM, owner: User, viewer: User) -> dict[str, 
         "member-confirm": f"{base}/members/{member.pk}/confirm/",
         "member-remove": f"{base}/members/{member.pk}/remove/",
         "invitation-revoke": f"{base}/members/invitations/{invitation.pk}/revoke/",
+        "billing": f"{base}/billing/",
+        "billing-account": f"{base}/billing/account/",
+        "billing-promotion": f"{base}/billing/promotion/",
+        "billing-preview": f"{base}/billing/preview/",
+        "invoices": f"{base}/billing/invoices/",
+        "invoice": f"{base}/billing/invoices/{bill.pk}/",
+        "invoice-line": f"{base}/billing/invoices/{bill.pk}/lines/1/",
+        "invoice-download": f"{base}/billing/invoices/{bill.pk}/csv/",
+        "vm-costs": f"{base}/vms/web-1/costs/",
         "snapshot": f"{base}/snapshot.json",
         "invitation": f"/invitations/{token}/",
         "preferences": "/account/preferences/",

@@ -32,6 +32,12 @@ PAGES = {
     "host charts": ("/operators/hosts/host-1/charts/?span=day", {}),
     "operations": ("/projects/lab/operations/", {}),
     "members": ("/projects/lab/members/", {}),
+    "billing": ("/projects/lab/billing/", {}),
+    "billing preview": ("/projects/lab/billing/preview/", {}),
+    "invoices": ("/projects/lab/billing/invoices/", {}),
+    "invoice": ("/projects/lab/billing/invoices/1/", {}),
+    "invoice line": ("/projects/lab/billing/invoices/1/lines/1/", {}),
+    "vm costs": ("/projects/lab/vms/vm-0/costs/", {}),
     "snapshot": ("/projects/lab/snapshot.json", {}),
     "operators": ("/operators/", {}),
 }
@@ -47,6 +53,7 @@ def filled(request: pytest.FixtureRequest, project: Project, host: Host, catalog
         for _ in range(size):
             finished(vm, owner)
         _transitions(vm, owner, size)
+        factories.make_draft_invoice(vm, f"2026-{number + 1:02}")
         factories.make_operation(vm, Action.RESET, steps=("reset_domain",), user=owner)
         factories.add_member(project, factories.make_user(), "viewer")  # type: ignore[arg-type]
         projects.invite(project, f"somebody-{number}@example.org", "viewer", user=owner)

@@ -15,6 +15,7 @@ from lifecycle.services.vms import request_create
 from lifecycle.web.access import Place, place_of
 from lifecycle.web.forms import VMChoices, VMForm
 from lifecycle.web.http import Request, SeeOther, signed_in
+from lifecycle.web.views.billing import preview_of
 
 
 @require_http_methods(["GET", "POST"])
@@ -41,7 +42,7 @@ def new(request: Request, slug: str) -> HttpResponse:
 
 
 def _show(request: Request, place: Place, form: VMForm, status: int = 200) -> HttpResponse:
-    context = {"place": place, "form": form, "meters": quota_meters(place)}
+    context = {"place": place, "form": form, "meters": quota_meters(place), "preview": preview_of(request)}
     return render(request, "vms/new.html", context, status=status)
 
 
