@@ -41,7 +41,8 @@ def fill(owner: User, count: int, say: Callable[[str], None]) -> Project:
     vms = (
         VM(
             project=project, name=f"vm-{n:05}", zone=zone, image=image, machine_type=shape, state=State.TERMINATED,
-            vcpus=2, memory_mib=4096, mac=f"52:56:{count % 251:02x}:{n >> 16:02x}:{n >> 8 & 255:02x}:{n & 255:02x}", id=pk,
+            vcpus=2, memory_mib=4096, id=pk,
+            mac=f"52:56:{count % 251:02x}:{n >> 16:02x}:{n >> 8 & 255:02x}:{n & 255:02x}",
         )
         for n, pk in enumerate(ids)
     )  # fmt: skip
