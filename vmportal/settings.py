@@ -203,6 +203,11 @@ ALERT_WEBHOOK_SECRET = env.str("ALERT_WEBHOOK_SECRET", default="")
 if _webhook_problems := webhook_problems(ALERT_WEBHOOK_URL, ALERT_WEBHOOK_SECRET):
     raise ImproperlyConfigured("Unsafe settings:\n  - " + "\n  - ".join(_webhook_problems))
 
+# --- payment by card, off without both ------------------------------------------------------------------------------
+STRIPE_SECRET_KEY = env.str("STRIPE_SECRET_KEY", default="")
+STRIPE_WEBHOOK_SECRET = env.str("STRIPE_WEBHOOK_SECRET", default="")
+STRIPE_API = env.str("STRIPE_API", default="")  # Stripe's own address when empty
+
 # --- how long rows are kept that nobody needs any more, in days ------------------------------------------------
 KEEP_EVENTS_DAYS = env.int("VMPORTAL_KEEP_EVENTS_DAYS", default=14)
 KEEP_STEPS_DAYS = env.int("VMPORTAL_KEEP_STEPS_DAYS", default=90)

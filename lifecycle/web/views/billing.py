@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
-from lifecycle.billing import costs, documents, intervals
+from lifecycle.billing import costs, documents, intervals, payments
 from lifecycle.domain.access import Right
 from lifecycle.domain.errors import DomainError, Forbidden
 from lifecycle.domain.metering import Shape
@@ -129,7 +129,7 @@ def invoices(request: Request, slug: str) -> HttpResponse:
 def invoice(request: Request, slug: str, number: int) -> HttpResponse:
     """One, with its lines."""
     place = place_of(request.user, slug)
-    row = _invoice(place, number)
+    row = invoice_in(place, number)
     page = Paginator(row.lines.order_by("position"), LINES_A_PAGE).get_page(page_param(request, "page"))
     context = {
         "place": place,
@@ -141,6 +141,7 @@ def invoice(request: Request, slug: str, number: int) -> HttpResponse:
         "corrections": list(row.corrections.all()),
         "measured": intervals.MEASURED,
         "overdue": row.is_overdue(timezone.now()),
+        "by_card": place.may_manage and bool(row.open) and payments.provider() is not None,
     }
     return render(request, "billing/invoice.html", context)
 
@@ -149,7 +150,7 @@ def invoice(request: Request, slug: str, number: int) -> HttpResponse:
 @signed_in
 def download(request: Request, slug: str, number: int, ending: str) -> HttpResponse:
     """As PDF or CSV, in the invoice's language or the one asked for."""
-    row = _invoice(place_of(request.user, slug), number)
+    row = invoice_in(place_of(request.user, slug), number)
     language = text_param(request, "language", 5)
     if ending == "pdf":
         response = HttpResponse(documents.pdf(row, language), content_type="application/pdf")
@@ -165,7 +166,7 @@ def download(request: Request, slug: str, number: int, ending: str) -> HttpRespo
 def line(request: Request, slug: str, number: int, position: int) -> HttpResponse:
     """What a line goes back to: its intervals with their states, or its repairs."""
     place = place_of(request.user, slug)
-    row = _line(_invoice(place, number), position)
+    row = _line(invoice_in(place, number), position)
     parts = list(intervals.of_line(row))
     context = {
         "place": place,
@@ -184,7 +185,8 @@ def _invoices(place: Place) -> Any:
     return rows.order_by("-month", "-sequence", "-id")
 
 
-def _invoice(place: Place, number: int) -> Invoice:
+def invoice_in(place: Place, number: int) -> Invoice:
+    """The invoice of that id, if it is the project's; else 404."""
     found = _invoices(place).select_related("project", "corrects").filter(pk=number).first()
     if found is None:
         raise Http404(_("There is no such invoice in this project."))
