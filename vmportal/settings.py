@@ -118,6 +118,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "lifecycle.web.middleware.OriginMiddleware",
     "lifecycle.web.middleware.UserPreferencesMiddleware",
     "lifecycle.web.middleware.OneTimePasswordMiddleware",
 ]

@@ -2,6 +2,7 @@
 
 from lifecycle.models.accounts import User
 from lifecycle.models.alerts import Alert, AlertDelivery
+from lifecycle.models.audit import AuditEntry
 from lifecycle.models.findings import Finding
 from lifecycle.models.fleet import Host, HostLease, MachineType, Reservation, Zone
 from lifecycle.models.history import Event, Transition
@@ -9,6 +10,7 @@ from lifecycle.models.images import Image
 from lifecycle.models.metering import MeteringInterval
 from lifecycle.models.networks import Address, Network
 from lifecycle.models.operations import Operation, OperationStep
+from lifecycle.models.people import Notification, SavedView
 from lifecycle.models.projects import Invitation, Membership, Project, Quota
 from lifecycle.models.repairs import Cleanup, Repair, RepairEntry
 from lifecycle.models.rounds import Round
@@ -20,6 +22,7 @@ __all__ = [
     "Address",
     "Alert",
     "AlertDelivery",
+    "AuditEntry",
     "Cleanup",
     "Disk",
     "Event",
@@ -33,6 +36,7 @@ __all__ = [
     "Membership",
     "MeteringInterval",
     "Network",
+    "Notification",
     "Operation",
     "OperationStep",
     "Project",
@@ -41,6 +45,7 @@ __all__ = [
     "RepairEntry",
     "Reservation",
     "Round",
+    "SavedView",
     "SerialLog",
     "Transition",
     "User",

@@ -16,5 +16,10 @@ class User(AbstractUser):
     language = models.CharField(_("language"), max_length=8, blank=True, default="")
     time_zone = models.CharField(_("time zone"), max_length=64, blank=True, default="")
 
+    #: Kind of event -> the ways by which this person wants to be told; a kind that is missing is as the product says.
+    notification_choices = models.JSONField(
+        _("notifications"), default=dict, blank=True, db_default=models.Value({}, models.JSONField())
+    )
+
     class Meta(AbstractUser.Meta):
         swappable = "AUTH_USER_MODEL"

@@ -1,9 +1,9 @@
 """Rules of the database that Django's constraints cannot say, and the check that they are there.
 
-Triggers keep the log of transitions append-only and let a metering interval be closed once and no more. That the
-intervals of a VM do not overlap is an exclusion constraint on PostgreSQL, made by a migration, and two triggers on
-SQLite. Django rebuilds a table on SQLite when it changes and drops its triggers without a word: after every migrate
-what is missing is put back, and the check `lifecycle.W001` finds what is not there.
+Triggers keep the log of transitions and the audit log append-only and let a metering interval be closed once and no
+more. That the intervals of a VM do not overlap is an exclusion constraint on PostgreSQL, made by a migration, and two
+triggers on SQLite. Django rebuilds a table on SQLite when it changes and drops its triggers without a word: after
+every migrate what is missing is put back, and the check `lifecycle.W001` finds what is not there.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,11 +17,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 _INTERVALS = "lifecycle_meteringinterval"
 _LOG = "lifecycle_transition"
+_AUDIT = "lifecycle_auditentry"
 
 #: The names by which an IntegrityError tells which rule was broken.
 NO_OVERLAP = "metering_intervals_of_a_vm_do_not_overlap"
 CLOSED_ONLY = "a_metering_interval_is_only_closed"
 APPEND_ONLY = "a_transition_is_never_changed"
+AUDIT_ONLY_GROWS = "an_audit_entry_is_never_changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ _WRITTEN_ONCE = (
     *("id", "vm_id", "number", "from_state", "to_state", "action", "reason", "operation_id", "asked_by"),
     *("occurred_at", "recorded_at"),
 )
+#: What of an audit entry stays: all but the links to rows that may go away.
+_AUDITED = ("id", "at", "who", "action", "project_name", "target", "details", "channel", "ip", "agent")
 
 
 def _changes(columns: Iterable[str]) -> str:
@@ -81,6 +85,7 @@ _SQLITE = (
     _sqlite(f"{NO_OVERLAP}_update", _INTERVALS, "UPDATE", f"{_OVERLAPS} AND other.id <> OLD.id)", NO_OVERLAP),
     _sqlite(CLOSED_ONLY, _INTERVALS, "UPDATE", f"OLD.ended_at IS NOT NULL OR {_changes(_KEPT)}", CLOSED_ONLY),
     _sqlite(APPEND_ONLY, _LOG, "UPDATE", _changes(_WRITTEN_ONCE), APPEND_ONLY),
+    _sqlite(AUDIT_ONLY_GROWS, _AUDIT, "UPDATE", _changes(_AUDITED), AUDIT_ONLY_GROWS),
 )
 
 
@@ -108,6 +113,7 @@ _POSTGRES = (
     Guard(NO_OVERLAP, _INTERVALS),
     _postgres(CLOSED_ONLY, _INTERVALS, f"OLD.ended_at IS NOT NULL OR {_differs(_KEPT)}"),
     _postgres(APPEND_ONLY, _LOG, _differs(_WRITTEN_ONCE)),
+    _postgres(AUDIT_ONLY_GROWS, _AUDIT, _differs(_AUDITED)),
 )
 
 _GUARDS = {"sqlite": _SQLITE, "postgresql": _POSTGRES}

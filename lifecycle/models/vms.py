@@ -100,6 +100,10 @@ class VM(models.Model):
         editable=False,
         help_text=_("What its domain was when it was adopted or its change accepted; empty: the record defines it."),
     )
+    #: As Compute Engine's labels; `label_text` is the same for searching. Both are written by `services.vm_details`.
+    labels = models.JSONField(_("labels"), default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
+    label_text = models.TextField(_("labels, for searching"), blank=True, default="", db_default="", editable=False)
+    notes = models.TextField(_("notes"), blank=True, default="", db_default="")
     lost_at = models.DateTimeField(_("declared lost"), null=True, blank=True)
     expiry_noticed_at = models.DateTimeField(_("told of the end of its suspension"), null=True, blank=True)
 

@@ -1,11 +1,12 @@
 """What people ask of VMs."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
 
-from lifecycle.domain import guests
+from lifecycle.domain import guests, vm_labels
 from lifecycle.domain.access import NEEDS, may
 from lifecycle.domain.errors import (
     ActionNotAllowed,
@@ -20,7 +21,7 @@ from lifecycle.domain.quotas import Amounts
 from lifecycle.domain.transitions import TABLE, Action, Asker, allowed_actions, may_preempt, may_start
 from lifecycle.models import VM, Disk, Image, MachineType, Operation, Project, User, Zone
 from lifecycle.realtime import publish
-from lifecycle.services import networks, operations, quotas
+from lifecycle.services import audit, networks, operations, quotas
 from lifecycle.services.db import lock_project, service
 from lifecycle.services.transitions import born, move
 
@@ -44,6 +45,7 @@ class VMRequest:
     host_error_timeout_seconds: int = 90
     stop_grace_seconds: int = 90
     deletion_protection: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def authorise(project: Project, user: User | None, action: Action) -> None:
@@ -104,6 +106,8 @@ def request_create(
         host_error_timeout_seconds=guests.check_host_error_timeout(request.host_error_timeout_seconds),
         stop_grace_seconds=guests.check_grace(request.stop_grace_seconds),
         deletion_protection=request.deletion_protection,
+        labels=(labels := vm_labels.check_labels(request.labels)),
+        label_text=vm_labels.as_searched(labels),
         created_by=user,
     )
     _refuse_taken_name(project, request.name)
@@ -151,6 +155,9 @@ def request_action(
         move(vm.id, action, vm.lifecycle_state, through[0], asked_by=asked_by, operation=operation, user=user)
     else:
         publish.vm_changed(vm.id)
+    if user is not None:
+        details = {"operation": str(operation.pk), "state": data["asked_in"]}
+        audit.record(f"vm.{action}", project=project, user=user, target=vm.name, details=details)
     return operation
 
 
@@ -160,6 +167,7 @@ def set_deletion_protection(vm: VM, on: bool, *, user: User | None) -> None:
     project = lock_project(vm.project_id)
     authorise(project, user, Action.DELETE)
     VM.objects.live().filter(pk=_live(vm).pk).update(deletion_protection=on)
+    audit.record("vm.protection", project=project, user=user, target=vm.name, details={"on": on})
     publish.vm_changed(vm.id)
 
 
@@ -258,4 +266,6 @@ def _write(vm: VM, disk_gib: int, user: User | None, request_id: UUID | None) ->
         vm, Action.CREATE, asked_by=Asker.USER, user=user, request_id=request_id, data={"asked_in": ""}
     )
     born(vm, Action.CREATE, asked_by=Asker.USER, operation=operation, user=user)
+    details = {"operation": str(operation.pk), "machine_type": vm.machine_type.name, "image": vm.image.name}
+    audit.record("vm.create", project=vm.project, user=user, target=vm.name, details=details)
     return operation

@@ -13,7 +13,7 @@ from django.db import IntegrityError, connection, transaction
 from lifecycle.domain.errors import StateConflict
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action, Asker
-from lifecycle.models import VM, MeteringInterval, Project, Transition, User, guards
+from lifecycle.models import VM, AuditEntry, MeteringInterval, Project, Transition, User, guards
 from lifecycle.services import metering
 from lifecycle.services.transitions import move
 from tests import factories
@@ -169,11 +169,12 @@ def names() -> list[str]:
     """Of this database's guards."""
     found = ["sqlite", "postgresql"].index(connection.vendor)
     first = [[f"{guards.NO_OVERLAP}_insert", f"{guards.NO_OVERLAP}_update"], [guards.NO_OVERLAP]][found]
-    return [*first, guards.CLOSED_ONLY, guards.APPEND_ONLY]
+    return [*first, guards.CLOSED_ONLY, guards.APPEND_ONLY, guards.AUDIT_ONLY_GROWS]
 
 
 def drop(name: str) -> None:
-    table = Transition._meta.db_table if name == guards.APPEND_ONLY else MeteringInterval._meta.db_table
+    models = {guards.APPEND_ONLY: Transition, guards.AUDIT_ONLY_GROWS: AuditEntry}
+    table = models.get(name, MeteringInterval)._meta.db_table
     statement = f"DROP TRIGGER {name}"
     if connection.vendor == "postgresql":
         statement = f"DROP TRIGGER {name} ON {table}"
