@@ -13,7 +13,7 @@ from celery.signals import worker_init, worker_shutting_down
 from lifecycle.domain.alerts import Condition, Kind
 from lifecycle.operations import engine, registry
 from lifecycle.operations.sweeper import sweeper
-from lifecycle.repair import delivery, expiry, images, lookout, periodic, silence
+from lifecycle.repair import delivery, expiry, images, lookout, notices, periodic, silence
 from lifecycle.services import alerts, bell, metering, operations, retention, rounds, usage
 
 log = logging.getLogger(__name__)
@@ -87,6 +87,7 @@ def check_alerts() -> None:
     """The round of alerts and the messages that are due, if no worker has just done it."""
     lookout.look(registry.DEADLINES)
     delivery.deliver()
+    notices.deliver()
 
 
 @shared_task(name="lifecycle.check_metering", queue="periodic", ignore_result=True)

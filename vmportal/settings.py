@@ -210,6 +210,8 @@ KEEP_STEPS_DAYS = env.int("VMPORTAL_KEEP_STEPS_DAYS", default=90)
 KEEP_SERIAL_DAYS = env.int("VMPORTAL_KEEP_SERIAL_DAYS", default=90)
 KEEP_USAGE_DAYS = env.int("VMPORTAL_KEEP_USAGE_DAYS", default=2)
 KEEP_USAGE_HOURS_DAYS = env.int("VMPORTAL_KEEP_USAGE_HOURS_DAYS", default=40)
+KEEP_NOTIFICATIONS_DAYS = env.int("VMPORTAL_KEEP_NOTIFICATIONS_DAYS", default=90)
+KEEP_AUDIT_DAYS = env.int("VMPORTAL_KEEP_AUDIT_DAYS", default=400)
 KEEP_CLOSED_DAYS = env.int("VMPORTAL_KEEP_CLOSED_DAYS", default=180)
 
 # --- languages and files ---------------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ from typing import Final
 from lifecycle.domain.errors import InvalidInput
 
 NAME: Final = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
-#: Names that stand for something else in addresses of the portal (/vms/new/).
-RESERVED_NAMES: Final = frozenset({"new"})
+#: Names that stand for something else in addresses of the portal (/vms/new/, /vms/bulk/).
+RESERVED_NAMES: Final = frozenset({"new", "bulk"})
 MAX_USER_DATA: Final = 256 * 1024  # characters; Compute Engine's limit of one metadata value
 MAX_SCRIPT: Final = 256 * 1024
 MAX_KEYS: Final = 50

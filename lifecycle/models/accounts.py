@@ -21,5 +21,8 @@ class User(AbstractUser):
         _("notifications"), default=dict, blank=True, db_default=models.Value({}, models.JSONField())
     )
 
+    #: Kept with the person, whose row every page reads anyway; written by `services.notifications`.
+    unread_notifications = models.PositiveIntegerField(_("unread notifications"), default=0, db_default=0)
+
     class Meta(AbstractUser.Meta):
         swappable = "AUTH_USER_MODEL"

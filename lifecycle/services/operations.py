@@ -21,7 +21,7 @@ from lifecycle.domain.errors import OperationPreempted
 from lifecycle.domain.transitions import Action, Asker
 from lifecycle.models import VM, Operation, OperationStep, User
 from lifecycle.realtime import publish
-from lifecycle.services import bell
+from lifecycle.services import bell, notifications
 from lifecycle.services.db import lock_project, service
 
 log = logging.getLogger(__name__)
@@ -76,6 +76,8 @@ def close(operation_id: UUID, error: dict[str, Any] | None = None, **fields: Any
         .exclude(status=Status.DONE)
         .update(status=Status.DONE, end_time=timezone.now(), error=error, **changes)
     )
+    if changed and error is not None and error.get("code") != OperationPreempted.code:
+        notifications.operation_failed(operation_id)
     return bool(changed)
 
 

@@ -14,7 +14,7 @@ from lifecycle.domain.errors import Forbidden, InvalidInput, NameTaken, NotFound
 from lifecycle.domain.guests import NAME
 from lifecycle.models import Invitation, Membership, Project, Quota, User
 from lifecycle.realtime import push
-from lifecycle.services import audit
+from lifecycle.services import audit, notifications
 from lifecycle.services.db import lock_project, service
 from lifecycle.services.networks import network_of
 
@@ -62,6 +62,7 @@ def invite(project: Project, email: str, role: str, *, user: User) -> tuple[Invi
         invited_by=user,
         expires_at=timezone.now() + timedelta(days=INVITATION_DAYS),
     )
+    notifications.invited(project, invitation.email, user)
     audit.record("member.invite", project=project, user=user, target=invitation.email, details={"role": role})
     return invitation, token
 
@@ -115,6 +116,7 @@ def set_role(project: Project, member: User, role: str, *, user: User | None) ->
     details = {"before": membership.role, "after": wanted}
     membership.role = wanted
     membership.save(update_fields=["role"])
+    notifications.role_changed(project, member, wanted, by=user)
     audit.record("member.role", project=project, user=user, target=member.get_username(), details=details)
     push.rights_changed(project.pk)
 
@@ -132,6 +134,7 @@ def remove_member(project: Project, member: User, *, user: User | None) -> None:
     if membership.role == Role.OWNER:
         _refuse_without_owner(project, member)
     membership.delete()
+    notifications.removed(project, member, by=user)
     audit.record("member.remove", project=project, user=user, target=member.get_username())
     push.rights_changed(project.pk)
 

@@ -9,7 +9,7 @@ from django.db.models import F, Model, QuerySet
 from django.utils import timezone
 
 from lifecycle.domain.states import State
-from lifecycle.models import Alert, Event, Finding, OperationStep, SerialLog
+from lifecycle.models import Alert, AuditEntry, Event, Finding, Notification, OperationStep, SerialLog
 from lifecycle.services import usage
 from lifecycle.services.db import service
 
@@ -66,6 +66,8 @@ def batches() -> Iterator[int]:
         (_drop, old_steps()),
         (_empty_serial_logs, old_serial_logs()),
         (_drop, Alert.objects.filter(resolved_at__lt=closed)),
+        (_drop, Notification.objects.filter(at__lt=_before(settings.KEEP_NOTIFICATIONS_DAYS))),
+        (_drop, AuditEntry.objects.filter(at__lt=_before(settings.KEEP_AUDIT_DAYS))),
         (_drop, Finding.objects.filter(closed_at__lt=closed).exclude(choice=Finding.Choice.IGNORE)),
     )
     for work, rows in works:

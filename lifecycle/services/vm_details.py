@@ -58,6 +58,15 @@ def set_notes(vm: VM, notes: str, *, user: User | None) -> None:
         audit.record("vm.notes", project=found.project, user=user, target=found.name)
 
 
+@service
+def describe(
+    vm: VM, labels: Mapping[str, str], notes: str, *, user: User | None, fingerprint: str | None = None
+) -> None:
+    """Labels and notes, both or none. Raises what `set_labels` and `set_notes` raise."""
+    set_labels(vm, labels, user=user, fingerprint=fingerprint)
+    set_notes(vm, notes, user=user)
+
+
 def _changeable(vm: VM, user: User | None) -> VM:
     """The live VM, its project locked, if `user` may change it."""
     project = lock_project(vm.project_id)

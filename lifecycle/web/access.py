@@ -36,6 +36,11 @@ class Place:
         """Whether members may be managed."""
         return may(self.role, Right.MANAGE_MEMBERS)
 
+    @property
+    def may_read_audit(self) -> bool:
+        """Whether the audit log may be read."""
+        return may(self.role, Right.READ_AUDIT)
+
     def actions(self, vm: VM, running: Operation | None) -> tuple[Action, ...]:
         """What this person may do with the VM now: by the table and by role."""
         open_action = Action(running.action) if running else None

@@ -8,7 +8,7 @@ from django import forms
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
-from lifecycle.domain import guests
+from lifecycle.domain import guests, vm_labels
 from lifecycle.domain.errors import DomainError, InvalidInput
 from lifecycle.models import Image, MachineType, Zone
 from lifecycle.models.projects import ROLE_CHOICES
@@ -55,6 +55,7 @@ class VMForm(PortalForm):
                 "spellcheck": "false",
                 "autocapitalize": "none",
                 "placeholder": "web-1",
+                "data-select": True,
             }
         ),
         help_text=_("Small letters, digits and hyphens. It becomes the host name and cannot be changed later."),
@@ -76,6 +77,12 @@ class VMForm(PortalForm):
         label=_("Disk size (GiB)"), required=False, help_text=_("Empty: as large as the image needs.")
     )
     zone = forms.CharField(label=_("Zone"), required=False)
+    labels = forms.CharField(
+        label=_("Labels"),
+        required=False,
+        widget=forms.Textarea({"rows": 2, "class": "code", "spellcheck": "false", "placeholder": "env=prod"}),
+        help_text=_("One key=value a line. The list and the search find VMs by them."),
+    )
     startup_script = forms.CharField(
         label=_("Startup script"),
         required=False,
@@ -124,6 +131,12 @@ class VMForm(PortalForm):
 
     def clean_ssh_keys(self) -> str:
         return checked(guests.check_ssh_keys, self.cleaned_data["ssh_keys"])
+
+    def clean_labels(self) -> dict[str, str]:
+        try:
+            return vm_labels.parse_labels(self.cleaned_data["labels"])
+        except InvalidInput as error:
+            raise forms.ValidationError(text_of(error)) from error
 
     def clean_startup_script(self) -> str:
         return checked(guests.check_startup_script, self.cleaned_data["startup_script"].replace("\r\n", "\n"))
@@ -174,6 +187,7 @@ class VMForm(PortalForm):
             automatic_restart=data["automatic_restart"],
             stop_grace_seconds=data["stop_grace_seconds"],
             deletion_protection=data["deletion_protection"],
+            labels=data["labels"],
         )
 
 

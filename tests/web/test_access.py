@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern
 
-from lifecycle.models import VM, Membership, Operation, Project, User
+from lifecycle.models import VM, Membership, Notification, Operation, Project, User
 from lifecycle.services import projects
 from lifecycle.web import urls
 from tests.web.conftest import Browser
@@ -24,12 +24,20 @@ class Row(NamedTuple):
 
 
 ROWS = [
-    Row("GET", "home", (302, 302, 302, 302, IN)),
+    Row("GET", "home", (200, 200, 200, 200, IN)),
+    Row("GET", "search", (200, 200, 200, 200, IN)),
     Row("GET", "projects", (200, 200, 200, 200, IN)),
     Row("GET", "project-new", (200, 200, 200, 200, IN)),
     Row("GET", "vms", (200, 200, 200, 404, IN)),
     Row("GET", "vm-new", (200, 200, 403, 404, IN)),
     Row("POST", "vm-new", (400, 400, 403, 404, IN)),
+    Row("GET", "vm-bulk", (405, 405, 405, 405, 405)),
+    Row("POST", "vm-bulk", (400, 400, 400, 404, IN)),
+    Row("POST", "view-save", (303, 303, 303, 404, IN)),
+    Row("POST", "view-remove", (303, 303, 303, 404, IN)),
+    Row("GET", "audit", (200, 403, 403, 404, IN)),
+    Row("GET", "vm-edit", (200, 200, 403, 404, IN)),
+    Row("POST", "vm-edit", (303, 303, 403, 404, IN)),
     Row("GET", "vm", (200, 200, 200, 404, IN)),
     Row("GET", "vm-fragment", (200, 200, 200, 404, IN)),
     Row("POST", "vm-protection", (303, 303, 403, 404, IN)),
@@ -39,6 +47,9 @@ ROWS = [
     Row("GET", "vm-act", (405, 405, 405, 405, 405)),
     Row("GET", "operations", (200, 200, 200, 404, IN)),
     Row("GET", "operation", (200, 200, 200, 404, IN)),
+    Row("GET", "charts", (200, 200, 200, 404, IN)),
+    Row("GET", "vm-charts", (200, 200, 200, 404, IN)),
+    Row("GET", "host-charts", (403, 403, 403, 403, IN)),
     Row("GET", "members", (200, 200, 200, 404, IN)),
     Row("POST", "invite", (400, 400, 400, 404, IN)),
     Row("GET", "invite", (405, 405, 405, 405, 405)),
@@ -49,6 +60,11 @@ ROWS = [
     Row("GET", "snapshot", (200, 200, 200, 404, IN)),
     Row("GET", "invitation", (200, 200, 200, 200, 200)),
     Row("GET", "preferences", (200, 200, 200, 200, IN)),
+    Row("GET", "notification-choices", (200, 200, 200, 200, IN)),
+    Row("GET", "notifications", (200, 200, 200, 200, IN)),
+    Row("POST", "notifications-read", (303, 303, 303, 303, IN)),
+    Row("GET", "notification-open", (405, 405, 405, 405, 405)),
+    Row("POST", "notification-open", (303, 404, 404, 404, IN)),
     Row("GET", "operators", (403, 403, 403, 403, IN)),
     Row("GET", "language", (405, 405, 405, 405, 405)),
     Row("POST", "language", (303, 303, 303, 303, 303)),
@@ -63,8 +79,19 @@ def addresses(project: Project, vm: VM, owner: User, viewer: User) -> dict[str, 
     member = Membership.objects.get(project=project, user=viewer)
     invitation, token = projects.invite(project, "new@example.org", "viewer", user=owner)
     operation = Operation.objects.get(vm=vm)
+    notification = Notification.objects.create(user=owner, kind="invited", text="x")
     return {
         "home": "/",
+        "search": "/search/",
+        "vm-bulk": f"{base}/vms/bulk/",
+        "view-save": f"{base}/views/",
+        "view-remove": f"{base}/views/1/remove/",
+        "audit": f"{base}/audit/",
+        "vm-edit": f"{base}/vms/web-1/edit/",
+        "notification-choices": "/account/notifications/",
+        "notifications": "/notifications/",
+        "notifications-read": "/notifications/read/",
+        "notification-open": f"/notifications/{notification.pk}/open/",
         "projects": "/projects/",
         "project-new": "/projects/new/",
         "vms": f"{base}/vms/",
@@ -76,6 +103,9 @@ def addresses(project: Project, vm: VM, owner: User, viewer: User) -> dict[str, 
         "vm-act": f"{base}/vms/web-1/suspend/",
         "operations": f"{base}/operations/",
         "operation": f"{base}/operations/{operation.pk}/",
+        "charts": f"{base}/charts/",
+        "vm-charts": f"{base}/vms/web-1/charts/",
+        "host-charts": "/operators/hosts/host-1/charts/",
         "members": f"{base}/members/",
         "invite": f"{base}/members/invite/",
         "member-role": f"{base}/members/{member.pk}/role/",

@@ -17,6 +17,8 @@ from tests import factories
 from tests.web.conftest import Browser
 
 PATHS = [
+    "/",
+    "/search/?q=web",
     "/projects/",
     "/projects/new/",
     "/projects/lab/vms/",
@@ -25,6 +27,10 @@ PATHS = [
     "/projects/lab/vms/web-1/confirm/delete/",
     "/projects/lab/operations/",
     "/projects/lab/members/",
+    "/projects/lab/audit/",
+    "/projects/lab/vms/web-1/edit/",
+    "/notifications/",
+    "/account/notifications/",
     "/account/preferences/",
     "/operators/",
     "/accounts/password/change/",

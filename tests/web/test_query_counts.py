@@ -6,8 +6,8 @@ from django.utils import timezone
 
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action, Asker
-from lifecycle.models import VM, Host, Operation, Project, Transition, User
-from lifecycle.services import projects
+from lifecycle.models import VM, Host, Notification, Operation, Project, Transition, User
+from lifecycle.services import projects, saved_views, vm_details
 from tests import factories
 from tests.web.conftest import finished
 from tests.web.query_counts import counted
@@ -15,7 +15,12 @@ from tests.web.query_counts import counted
 HTMX = {"HX-Request": "true", "HX-Target": "vms"}
 
 PAGES = {
+    "first page": ("/", {}),
     "projects": ("/projects/", {}),
+    "search": ("/search/?q=vm&in=lab", {}),
+    "audit log": ("/projects/lab/audit/", {}),
+    "notifications": ("/notifications/", {}),
+    "labels and notes": ("/projects/lab/vms/vm-0/edit/", {}),
     "vm list": ("/projects/lab/vms/", {}),
     "vm list, searched": ("/projects/lab/vms/?q=vm&state=RUNNING", {}),
     "vm list, for htmx": ("/projects/lab/vms/", HTMX),
@@ -51,6 +56,9 @@ def filled(request: pytest.FixtureRequest, project: Project, host: Host, catalog
         factories.add_member(project, factories.make_user(), "viewer")  # type: ignore[arg-type]
         projects.invite(project, f"somebody-{number}@example.org", "viewer", user=owner)
         factories.make_project(owner=owner)
+        Notification.objects.create(user=owner, kind="invited", text="x")
+        vm_details.set_labels(vm, {"env": "prod", "number": str(number)}, user=owner)
+        saved_views.save(project, f"view {number}", "q=web", user=owner)
         factories.make_host()
     return size
 

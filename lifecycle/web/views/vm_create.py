@@ -1,6 +1,7 @@
 """A new VM: only the name is needed."""
 
 import uuid
+from itertools import count
 from typing import Any
 
 from django.http import HttpResponse
@@ -25,7 +26,7 @@ def new(request: Request, slug: str) -> HttpResponse:
     place.require(Right.USE_VMS)
     choices = VMChoices()
     if request.method == "GET":
-        initial = {"request_id": uuid.uuid4(), "ssh_keys": _last_keys(place)}
+        initial = {"request_id": uuid.uuid4(), "ssh_keys": _last_keys(place), "name": _free_name(place)}
         return _show(request, place, VMForm(initial=initial, choices=choices))
     form = VMForm(request.POST, choices=choices)
     if not form.is_valid():
@@ -43,6 +44,12 @@ def new(request: Request, slug: str) -> HttpResponse:
 def _show(request: Request, place: Place, form: VMForm, status: int = 200) -> HttpResponse:
     context = {"place": place, "form": form, "meters": quota_meters(place)}
     return render(request, "vms/new.html", context, status=status)
+
+
+def _free_name(place: Place) -> str:
+    """`vm-1`, or the next number that no VM of the project has: a suggestion, there to be overwritten."""
+    taken = set(VM.objects.live().filter(project=place.project, name__startswith="vm-").values_list("name", flat=True))
+    return next(name for number in count(1) if (name := f"vm-{number}") not in taken)
 
 
 def _last_keys(place: Place) -> str:
