@@ -15,11 +15,21 @@ from unfold.admin import TabularInline
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 from unfold.decorators import action, display
 
-from lifecycle.admin.base import ReadOnly, ReadOnlyAdmin, ask_for_words, badge, link, outcome, person, words
+from lifecycle.admin.base import (
+    ReadOnly,
+    ReadOnlyAdmin,
+    ask_for_words,
+    badge,
+    link,
+    list_url,
+    outcome,
+    person,
+    words,
+)
 from lifecycle.admin.filters import Done, Openness
 from lifecycle.labels import lasted, retold
 from lifecycle.models import Cleanup, MeteringInterval, Repair, RepairEntry, User
-from lifecycle.services import repair_records, repairs
+from lifecycle.services import repair_records, repair_tracking, repairs
 
 
 class EntryInline(ReadOnly, TabularInline):
@@ -53,6 +63,7 @@ class RepairAdmin(ReadOnlyAdmin):
     ordering = [F("closed_at").desc(nulls_first=True), "-opened_at"]
     actions = ["note", "retry", "give_up", "close"]
     inlines = [EntryInline]
+    list_before_template = "admin/lifecycle/repair/figures.html"
     fieldsets = [
         (None, {"fields": ["vm_link", "project", "state", "took", "host", "operation"]}),
         (
@@ -66,6 +77,12 @@ class RepairAdmin(ReadOnlyAdmin):
     def has_operate_permission(self, request: HttpRequest) -> bool:
         """Whether this member of the staff may act on VMs."""
         return request.user.has_perm("lifecycle.change_vm")
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """With the figures by host and cause above the list."""
+        figures = [_figures(each) for each in repair_tracking.by_host_and_cause(timezone.now())]
+        context = {**(extra_context or {}), "figures": figures, "days": repair_tracking.WINDOW.days}
+        return super().changelist_view(request, context)  # type: ignore[no-any-return]
 
     @display(description=_("VM"), ordering="vm__name")
     def vm_link(self, repair: Repair) -> str | SafeString:
@@ -122,6 +139,21 @@ class RepairAdmin(ReadOnlyAdmin):
         """End repairs in which nothing is left to do."""
         lead = gettext("These repairs are over: the VMs are what their hosts show. Say why.")
         return _with_words(self, request, queryset, "close", gettext("Close"), lead, _closed)
+
+
+def _figures(tracked: repair_tracking.Tracked) -> dict[str, Any]:
+    """A row of the figures, with the way to its repairs."""
+    chosen = {"cause__exact": tracked.cause, **({"host__id__exact": tracked.host_id} if tracked.host_id else {})}
+    return {
+        "host": tracked.host or "–",
+        "cause": dict(Repair.Cause.choices)[tracked.cause],
+        "open": tracked.open,
+        "closed": tracked.closed,
+        "vms": tracked.vms,
+        "mean": lasted(tracked.mean.total_seconds()) if tracked.mean is not None else "–",
+        "longest": lasted(tracked.longest.total_seconds()) if tracked.longest is not None else "–",
+        "url": list_url(Repair, **chosen),
+    }
 
 
 def _log(text: str) -> SafeString:

@@ -18,7 +18,7 @@ from django.utils.translation import ngettext
 
 from lifecycle import labels
 from lifecycle.models import VM, Alert, Operation, Repair
-from lifecycle.services import repair_records
+from lifecycle.services import expiry, repair_records
 
 register = template.Library()
 
@@ -228,6 +228,12 @@ def length_of(seconds: Decimal) -> str:
 def repair_length(repair: Repair) -> str:
     """How long a repair took, or has taken so far."""
     return labels.lasted(repair_records.length(repair, timezone.now()).total_seconds())
+
+
+@register.filter
+def suspension_ends(vm: VM) -> datetime | None:
+    """When a suspended VM loses its memory and is stopped."""
+    return expiry.expires_at(vm)
 
 
 @register.filter

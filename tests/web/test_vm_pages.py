@@ -253,3 +253,10 @@ def test_what_is_shown_of_a_vm_on_a_silent_host_is_told_to_be_what_was_last_know
     )
     page = as_owner.get(LIST).content.decode()
     assert len(re.findall(r"its host does not answer; last seen <time[^>]*>7\sminutes ago", page)) == 3
+
+
+def test_a_suspended_vm_says_when_its_suspension_ends(as_owner: Client, fleet: list[VM]) -> None:
+    VM.objects.update(state_since=timezone.now() - timedelta(days=54))
+    page = as_owner.get(f"{LIST}db-1/").content.decode()
+    assert re.search(r"<dt>Suspension ends</dt><dd><time[^>]*>in 5\sdays</time>", page)
+    assert "Suspension ends" not in as_owner.get(PAGE).content.decode()
