@@ -97,7 +97,9 @@ def mark_up(host_id: int) -> bool:
     """The host answers. True when that is news."""
     news = Host.objects.filter(pk=host_id).exclude(health=Host.Health.UP).exists()
     was_down = news and _turns(host_id, down=False)
-    Host.objects.filter(pk=host_id).update(health=Host.Health.UP, health_reason="", last_seen_at=timezone.now())
+    Host.objects.filter(pk=host_id).update(
+        health=Host.Health.UP, health_reason="", last_seen_at=timezone.now(), down_since=None
+    )
     if was_down:
         _tell_vms(host_id)
     return news
@@ -108,7 +110,8 @@ def mark_down(host_id: int, reason: str) -> bool:
     """The host does not answer. True when that is news. Its VMs stay as they were last seen: silence proves nothing."""
     rows = Host.objects.filter(pk=host_id).exclude(health=Host.Health.DOWN, health_reason=reason[:300])
     was_up = rows.exists() and _turns(host_id, down=True)
-    news = bool(rows.update(health=Host.Health.DOWN, health_reason=reason[:300]))
+    since = {"down_since": timezone.now()} if was_up else {}
+    news = bool(rows.update(health=Host.Health.DOWN, health_reason=reason[:300], **since))
     if was_up:
         _tell_vms(host_id)
     return news
