@@ -46,7 +46,7 @@ class ChoiceForm(forms.Form):
 
 @admin.register(Finding)
 class FindingAdmin(ReadOnlyAdmin):
-    """Open findings first. Whoever may change hosts may choose."""
+    """Open findings first, and of them those that wait for a choice. Whoever may change hosts may choose."""
 
     list_display = ["about", "kind", "host", "vm", "state", "first_seen_at", "last_seen_at"]
     list_filter = [
@@ -57,7 +57,7 @@ class FindingAdmin(ReadOnlyAdmin):
     ]
     search_fields = ["subject", "vm__name", "text"]
     list_select_related = ["host", "vm"]
-    ordering = [F("closed_at").desc(nulls_first=True), "-first_seen_at"]
+    ordering = [F("closed_at").desc(nulls_first=True), "choice", "-first_seen_at"]
     actions = ["choose", "withdraw"]
     fieldsets = [
         (None, {"fields": ["kind", "subject", "host", "vm", "shown_text", "first_seen_at", "last_seen_at"]}),
@@ -79,6 +79,8 @@ class FindingAdmin(ReadOnlyAdmin):
         """Waits for a choice, is being carried out, or closed."""
         if finding.closed_at:
             return badge(gettext("closed"))
+        if finding.problem:
+            return format_html("{} {}", badge(finding.get_choice_display(), "danger"), retold(finding.problem))
         return badge(finding.get_choice_display(), "info" if finding.choice else "warning")
 
     @display(description=_("what was found"))

@@ -9,10 +9,12 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import override
 
 from lifecycle.domain.states import Power, State
-from lifecycle.models import VM, Alert, Finding, Host, Operation, Project, Repair
-from lifecycle.services import observations, repair_tracking
+from lifecycle.labels import retold
+from lifecycle.models import VM, Alert, Finding, Host, Operation, Project, Repair, User
+from lifecycle.services import observations, repair_tracking, repairs
 from tests.factories import make_host, make_vm, reload_vm
 
 
@@ -133,6 +135,24 @@ def test_operators_see_what_needs_them(admin_client: Client, repair: Repair, fin
 
 def test_operators_read_that_nothing_needs_them(admin_client: Client) -> None:
     assert "Nothing needs you." in admin_client.get(reverse("web:operators")).content.decode()
+
+
+def test_a_repair_tells_its_log_and_a_finding_why_its_choice_is_not_carried_out(
+    admin_client: Client, repair: Repair, finding: Finding, superuser: User
+) -> None:
+    """In the reader's language, as far as the product wrote it."""
+    repairs.add_note(repair, superuser, "its <disk> was full")
+    Repair.objects.update(summary="The guest's kernel panicked.", outcome_text="The guest runs.")
+    url = reverse("admin:lifecycle_repair_change", args=[repair.pk])
+    page = admin_client.get(url, headers={"accept-language": "fr"}).content.decode()
+    assert "its &lt;disk&gt; was full" in page
+    assert str(superuser) in page
+    with override("fr"):
+        for text in ("The guest's kernel panicked.", "The guest runs."):
+            assert retold(text) != text
+            assert html.escape(retold(text)) in page
+    Finding.objects.update(choice="delete", problem="it is in use by web-2")
+    assert "it is in use by web-2" in admin_client.get(reverse("admin:lifecycle_finding_changelist")).content.decode()
 
 
 # -- repairs in figures ----------------------------------------------------------------------------
