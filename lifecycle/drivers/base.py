@@ -254,6 +254,9 @@ class Hypervisor(Protocol):
     def users_of(self, pool: Pool, volume: str) -> list[str]:
         """What on the host stands on the volume: names of domains that have it, of volumes it is the backing of."""
 
+    def base_of(self, pool: Pool, volume: str) -> str:
+        """The name of the volume that `volume` stands on, its directory apart; "" when it stands alone, or is gone."""
+
     def read_volume(self, pool: Pool, volume: str, offset: int, length: int) -> bytes:
         """Up to `length` bytes from `offset` (a serial log); b"" when there is nothing there (yet)."""
 

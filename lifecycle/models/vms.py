@@ -12,6 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from lifecycle.domain.findings import boot_volume
 from lifecycle.domain.guests import HOST_ERROR_TIMEOUTS
 from lifecycle.domain.states import Power, State
 from lifecycle.models.fleet import Host, MachineType, Zone
@@ -157,7 +158,7 @@ class VM(models.Model):
     @property
     def disk_volume(self) -> str:
         """The boot disk's volume."""
-        return f"{self.id}-boot.qcow2"
+        return boot_volume(self.id)
 
     @property
     def seed_volume(self) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime, timedelta
+from decimal import ROUND_DOWN, Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -16,7 +17,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from lifecycle import labels
-from lifecycle.models import VM, Alert, Notification, Operation
+from lifecycle.models import VM, Alert, Notification, Operation, Repair
+from lifecycle.services import expiry, repair_records
 
 register = template.Library()
 
@@ -241,6 +243,31 @@ def seconds_long(seconds: int) -> str:
         return _("%(n)s s") % {"n": seconds}
     now = timezone.now()
     return timesince(now - timedelta(seconds=seconds), now, depth=1)
+
+
+@register.filter
+def length_of(seconds: Decimal) -> str:
+    """A length of time in seconds, as people say it."""
+    return labels.lasted(float(seconds))
+
+
+@register.filter
+def repair_length(repair: Repair) -> str:
+    """How long a repair took, or has taken so far."""
+    return labels.lasted(repair_records.length(repair, timezone.now()).total_seconds())
+
+
+@register.filter
+def suspension_ends(vm: VM) -> datetime | None:
+    """When a suspended VM loses its memory and is stopped."""
+    return expiry.expires_at(vm)
+
+
+@register.filter
+def share(part: Decimal) -> str:
+    """A part of one, 0 to 1, in percent: never rounded up to all of it."""
+    percent = (part * 100).quantize(Decimal("0.001"), rounding=ROUND_DOWN)
+    return _("%(n)s %%") % {"n": floatformat(percent, "-3")}
 
 
 @register.simple_tag

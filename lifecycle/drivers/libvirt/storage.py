@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 import libvirt
@@ -177,6 +178,13 @@ class StorageVerbs(Pools):
             with absent_is_fine():
                 found += [v.name() for v in other.listAllVolumes() if _backing(v) == path]
         return found
+
+    @verb
+    def base_of(self, pool: Pool, volume: str) -> str:
+        """The name of what it stands on, as its header says."""
+        found = self._volume(pool, volume)
+        path = None if found is None else _backing(found)
+        return PurePosixPath(path or "").name
 
     @verb
     def read_volume(self, pool: Pool, volume: str, offset: int, length: int) -> bytes:

@@ -42,6 +42,7 @@ def index(request: Request) -> HttpResponse:
         "findings": list(waiting.select_related("host").order_by("first_seen_at")[:SHOWN]),
         "cleanups": list(Cleanup.objects.filter(done_at__isnull=True).select_related("vm", "host")[:SHOWN]),
         "shown": SHOWN,
+        "now": timezone.now(),
         "hosts": [(host, capacity_of(host)) for host in hosts],
         "queue": queue(),
         "vm_count": VM.objects.live().count(),
