@@ -4,6 +4,7 @@ from lifecycle.models.accounts import User
 from lifecycle.models.alerts import Alert, AlertDelivery
 from lifecycle.models.findings import Finding
 from lifecycle.models.fleet import Host, HostLease, MachineType, Reservation, Zone
+from lifecycle.models.flight import ConfigChange, LibvirtEvent
 from lifecycle.models.history import Event, Transition
 from lifecycle.models.images import Image
 from lifecycle.models.metering import MeteringInterval
@@ -21,6 +22,7 @@ __all__ = [
     "Alert",
     "AlertDelivery",
     "Cleanup",
+    "ConfigChange",
     "Disk",
     "Event",
     "Finding",
@@ -29,6 +31,7 @@ __all__ = [
     "HostUsage",
     "Image",
     "Invitation",
+    "LibvirtEvent",
     "MachineType",
     "Membership",
     "MeteringInterval",
