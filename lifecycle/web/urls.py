@@ -7,6 +7,7 @@ from lifecycle.web.views import (
     charts,
     invitations,
     members,
+    metrics,
     operations,
     operators,
     projects,
@@ -54,6 +55,7 @@ urlpatterns = [
     path("account/preferences/", account.preferences, name="preferences"),
     path("account/language/", account.language, name="language"),
     path("account/theme/", account.theme, name="theme"),
+    path("metrics", metrics.metrics, name="metrics"),
     path("operators/", operators.index, name="operators"),
     path("operators/hosts/<slug:name>/charts/", charts.host, name="host-charts"),
 ]
