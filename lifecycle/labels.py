@@ -163,6 +163,46 @@ STEP_ICONS = {
     "skipped": "circle-minus",
 }
 
+#: Kinds of moments in the flight recorder.
+MOMENTS: dict[str, Label] = {
+    "transition": _("State"),
+    "operation": _("Operation"),
+    "step": _("Step"),
+    "event": _("libvirt"),
+    "repair": _("Repair"),
+    "console": _("Console"),
+    "config": _("Settings"),
+}
+
+MOMENT_ICONS = {
+    "transition": "arrow-right-left",
+    "operation": "activity",
+    "step": "list-checks",
+    "event": "radio",
+    "repair": "wrench",
+    "console": "terminal",
+    "config": "settings-2",
+}
+
+SETTINGS: dict[str, Label] = {
+    "name": _("name"),
+    "machine_type": _("machine type"),
+    "vcpus": _("vCPUs"),
+    "memory_mib": _("memory (MiB)"),
+    "cpu_quota_percent": _("CPU limit (% of one core, per vCPU)"),
+    "automatic_restart": _("automatic restart"),
+    "on_host_maintenance": _("at maintenance of its host"),
+    "host_error_timeout_seconds": _("host error timeout (s)"),
+    "stop_grace_seconds": _("grace period at stop (s)"),
+    "deletion_protection": _("deletion protection"),
+    "labels": _("labels"),
+    "note": _("note"),
+    "notes": _("notes"),
+    "ssh_keys": _("SSH keys"),
+    "startup_script": _("startup script"),
+    "user_data": _("user data"),
+}
+
 CHARTS: dict[str, Label] = {
     "cpu": _("CPU"),
     "memory": _("Memory in use"),

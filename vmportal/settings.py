@@ -204,6 +204,18 @@ ALERT_WEBHOOK_SECRET = env.str("ALERT_WEBHOOK_SECRET", default="")
 if _webhook_problems := webhook_problems(ALERT_WEBHOOK_URL, ALERT_WEBHOOK_SECRET):
     raise ImproperlyConfigured("Unsafe settings:\n  - " + "\n  - ".join(_webhook_problems))
 
+# --- metrics and traces, for the operators' own monitoring ------------------------------------------------------
+METRICS_TOKEN = env.str("VMPORTAL_METRICS_TOKEN", default="")
+if METRICS_TOKEN and len(METRICS_TOKEN) < 24:
+    raise ImproperlyConfigured("VMPORTAL_METRICS_TOKEN is too short to be a secret: give at least 24 characters.")
+
+# Where spans go, such as http://127.0.0.1:4318/v1/traces; empty: none are made, and OpenTelemetry is not imported.
+TRACES_URL = env.str("VMPORTAL_TRACES_URL", default="")
+if TRACES_URL and urlsplit(TRACES_URL).scheme not in {"http", "https"}:
+    raise ImproperlyConfigured("VMPORTAL_TRACES_URL must be the http(s) address of an OTLP receiver.")
+if TRACES_URL:
+    MIDDLEWARE.insert(0, "lifecycle.web.middleware.TraceMiddleware")
+
 # --- how long rows are kept that nobody needs any more, in days ------------------------------------------------
 KEEP_EVENTS_DAYS = env.int("VMPORTAL_KEEP_EVENTS_DAYS", default=14)
 KEEP_STEPS_DAYS = env.int("VMPORTAL_KEEP_STEPS_DAYS", default=90)

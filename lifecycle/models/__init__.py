@@ -5,6 +5,7 @@ from lifecycle.models.alerts import Alert, AlertDelivery
 from lifecycle.models.audit import AuditEntry
 from lifecycle.models.findings import Finding
 from lifecycle.models.fleet import Host, HostLease, MachineType, Reservation, Zone
+from lifecycle.models.flight import ConfigChange, LibvirtEvent
 from lifecycle.models.history import Event, Transition
 from lifecycle.models.images import Image
 from lifecycle.models.metering import MeteringInterval
@@ -24,6 +25,7 @@ __all__ = [
     "AlertDelivery",
     "AuditEntry",
     "Cleanup",
+    "ConfigChange",
     "Disk",
     "Event",
     "Finding",
@@ -32,6 +34,7 @@ __all__ = [
     "HostUsage",
     "Image",
     "Invitation",
+    "LibvirtEvent",
     "MachineType",
     "Membership",
     "MeteringInterval",

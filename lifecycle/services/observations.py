@@ -19,7 +19,7 @@ from lifecycle.domain.errors import ResourcePoolExhausted
 from lifecycle.domain.recovery import DOWN
 from lifecycle.domain.states import Power, State
 from lifecycle.domain.transitions import Action, Asker
-from lifecycle.models import VM, Host, Operation, Repair, SerialLog
+from lifecycle.models import VM, Host, LibvirtEvent, Operation, Repair, SerialLog
 from lifecycle.realtime import publish
 from lifecycle.services import capacity, operations, repair_records
 from lifecycle.services.db import lock_project, service
@@ -70,6 +70,17 @@ def confirm_power(vm_ids: Collection[UUID], seen_at: datetime) -> None:
     VM.objects.filter(pk__in=vm_ids).filter(Q(power_seen_at__isnull=True) | Q(power_seen_at__lt=seen_at)).update(
         power_seen_at=seen_at
     )
+
+
+@service
+def record_event(host_id: int, vm_id: UUID, kind: str, detail: str, occurred_at: datetime) -> bool:
+    """Keep what libvirt told of a VM. False when it is none of ours on that host."""
+    if not VM.objects.filter(pk=vm_id, host=host_id).exists():
+        return False
+    LibvirtEvent.objects.create(
+        vm_id=vm_id, host_id=host_id, kind=kind[:20], detail=detail[:100], occurred_at=occurred_at
+    )
+    return True
 
 
 # -- states --------------------------------------------------------------------------------------

@@ -13,10 +13,11 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Count, F, Min, Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from lifecycle import tracing
 from lifecycle.domain.errors import OperationPreempted
 from lifecycle.domain.transitions import Action, Asker
 from lifecycle.models import VM, Operation, OperationStep, User
@@ -27,6 +28,10 @@ from lifecycle.services.db import lock_project, service
 log = logging.getLogger(__name__)
 
 Status = Operation.Status
+
+
+#: A due operation that nobody took for so long means that no worker is at work.
+LATE = timedelta(seconds=20)
 
 
 class LostLease(Exception):
@@ -55,7 +60,7 @@ def open_operation(
         user=user,
         request_id=request_id,
         vm_fence=vm.fence,
-        data=data or {},
+        data={**(data or {}), **({tracing.KEY: kept} if (kept := tracing.carrier()) else {})},
     )
     bell.ring(operation.id)
     return operation
@@ -132,6 +137,20 @@ def due(limit: int) -> list[UUID]:
     free = Q(lease_until__isnull=True) | Q(lease_until__lt=now)
     found = Operation.objects.filter(free, due_at__lte=now).exclude(status=Status.DONE)
     return list(found.order_by("due_at").values_list("pk", flat=True)[:limit])
+
+
+def queue() -> dict[str, Any]:
+    """Open operations and how long the oldest has been due without anybody at work on it: one query."""
+    now = timezone.now()
+    waiting = Q(due_at__lte=now) & (Q(lease_until__isnull=True) | Q(lease_until__lt=now))
+    found = Operation.objects.exclude(status=Operation.Status.DONE).aggregate(
+        open=Count("pk"),
+        waiting=Count("pk", filter=waiting),
+        oldest=Min("due_at", filter=waiting),
+        recovered=Count("pk", filter=Q(recovered__gt=0)),
+    )
+    age = now - found["oldest"] if found["oldest"] else timedelta()
+    return {**found, "age_seconds": int(age.total_seconds()), "late": age > LATE}
 
 
 @service

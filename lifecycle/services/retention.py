@@ -9,7 +9,7 @@ from django.db.models import F, Model, QuerySet
 from django.utils import timezone
 
 from lifecycle.domain.states import State
-from lifecycle.models import Alert, AuditEntry, Event, Finding, Notification, OperationStep, SerialLog
+from lifecycle.models import Alert, AuditEntry, Event, Finding, LibvirtEvent, Notification, OperationStep, SerialLog
 from lifecycle.services import usage
 from lifecycle.services.db import service
 
@@ -64,6 +64,7 @@ def batches() -> Iterator[int]:
     works: tuple[tuple[Callable[[Any], int], QuerySet[Any]], ...] = (
         (_drop, old_events()),
         (_drop, old_steps()),
+        (_drop, LibvirtEvent.objects.filter(occurred_at__lt=_before(settings.KEEP_STEPS_DAYS))),
         (_empty_serial_logs, old_serial_logs()),
         (_drop, Alert.objects.filter(resolved_at__lt=closed)),
         (_drop, Notification.objects.filter(at__lt=_before(settings.KEEP_NOTIFICATIONS_DAYS))),

@@ -21,7 +21,7 @@ from lifecycle.domain.quotas import Amounts
 from lifecycle.domain.transitions import TABLE, Action, Asker, allowed_actions, may_preempt, may_start
 from lifecycle.models import VM, Disk, Image, MachineType, Operation, Project, User, Zone
 from lifecycle.realtime import publish
-from lifecycle.services import audit, networks, operations, quotas
+from lifecycle.services import audit, config_changes, networks, operations, quotas
 from lifecycle.services.db import lock_project, service
 from lifecycle.services.transitions import born, move
 
@@ -166,7 +166,8 @@ def set_deletion_protection(vm: VM, on: bool, *, user: User | None) -> None:
     """Switch deletion protection."""
     project = lock_project(vm.project_id)
     authorise(project, user, Action.DELETE)
-    VM.objects.live().filter(pk=_live(vm).pk).update(deletion_protection=on)
+    with config_changes.recorded(_live(vm).pk, user=user):
+        VM.objects.live().filter(pk=vm.pk).update(deletion_protection=on)
     audit.record("vm.protection", project=project, user=user, target=vm.name, details={"on": on})
     publish.vm_changed(vm.id)
 

@@ -11,11 +11,28 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone, translation
 
+from lifecycle import tracing
 from lifecycle.services.audit import Channel, Origin, coming_from
 
 TIME_ZONE_COOKIE = "vmportal_time_zone"
 
 Next = Callable[[HttpRequest], HttpResponse]
+
+
+class TraceMiddleware:
+    """A span around each request, named by its route: an address may hold a secret, a route does not."""
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        with tracing.span(f"{request.method}", root=True) as span:
+            response = self.get_response(request)
+            if span is not None:
+                route = request.resolver_match.route if request.resolver_match else "unknown"
+                span.update_name(f"{request.method} /{route}")
+                span.set_attributes({"http.route": f"/{route}", "http.response.status_code": response.status_code})
+        return response
 
 
 class OriginMiddleware:

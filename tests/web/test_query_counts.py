@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action, Asker
-from lifecycle.models import VM, Host, Notification, Operation, Project, Transition, User
+from lifecycle.models import VM, ConfigChange, Host, LibvirtEvent, Notification, Operation, Project, Transition, User
 from lifecycle.services import projects, saved_views, vm_details
 from tests import factories
 from tests.web.conftest import finished
@@ -31,6 +31,8 @@ PAGES = {
     "vm panel, for htmx": ("/projects/lab/vms/vm-0/fragment/?part=panel", HTMX),
     "vm serial, for htmx": ("/projects/lab/vms/vm-0/fragment/?part=serial", HTMX),
     "confirmation": ("/projects/lab/vms/vm-0/confirm/delete/", {}),
+    "vm timeline": ("/projects/lab/vms/vm-0/timeline/", {}),
+    "post-mortem": ("/projects/lab/vms/vm-0/post-mortem/?from=2000-01-01T00:00&to=2000-01-02T00:00", {}),
     "vm charts": ("/projects/lab/vms/vm-0/charts/?span=day", {}),
     "vm charts, a month": ("/projects/lab/vms/vm-0/charts/?span=month", {}),
     "project charts": ("/projects/lab/charts/?span=day", {}),
@@ -77,6 +79,8 @@ def _transitions(vm: VM, user: User, size: int) -> None:
             operation=operation,
             occurred_at=timezone.now(),
         )
+        LibvirtEvent.objects.create(vm=vm, host=vm.host, kind="stopped", occurred_at=timezone.now())
+        ConfigChange.objects.create(vm=vm, asked_by=Asker.USER, user=user, changes={"vcpus": [1, 2]})
 
 
 @pytest.mark.parametrize("filled", [1, 7], indirect=True, ids=["few rows", "many rows"])
