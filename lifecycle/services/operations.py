@@ -239,6 +239,8 @@ def renew(held: Iterable[tuple[UUID, int]]) -> list[UUID]:
 
 def holds(operation_id: UUID, token: int) -> bool:
     """Whether the lease is still ours: asked before each hypervisor call."""
+    if "fencing" in settings.UNSAFE_TEST_SWITCHES:
+        return True
     return (
         Operation.objects.filter(pk=operation_id, lease_token=token, lease_until__gt=timezone.now())
         .exclude(status=Status.DONE)

@@ -9,6 +9,7 @@ import contextlib
 import os
 import random
 import secrets
+import signal
 import sys
 import tempfile
 import time
@@ -46,6 +47,8 @@ def main() -> int:
     if os.geteuid():
         say("chaos needs root: it makes a host of its own in namespaces.")
         return 2
+    for number in (signal.SIGINT, signal.SIGTERM):  # however it is ended, it cleans up
+        signal.signal(number, signal.default_int_handler)
     chosen = options()
     seed = secrets.randbelow(10**6) if chosen.seed is None else chosen.seed
     var = Path(os.environ.get("VMPORTAL_VAR") or CHECKOUT / "var")

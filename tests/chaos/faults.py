@@ -14,7 +14,7 @@ from uuid import UUID
 import redis
 from django.utils import timezone
 
-from lifecycle.models import VM, HostLease, Operation
+from lifecycle.models import HostLease, Operation
 from lifecycle.repair import hosts
 from tests.chaos.site import WATCHERS, WORKERS, Site
 from tests.chaos.timeline import Timeline
@@ -34,7 +34,7 @@ KINDS = (
 WORKER_FREEZE_SECONDS = (1.0, 10.0)
 LIBVIRTD_FREEZE_SECONDS = (0.5, 6.0)
 #: How long to wait for an operation to be in flight on the target of a fault.
-AIM_SECONDS = 4.0
+AIM_SECONDS = 2.0
 
 Ids = set[UUID]
 
@@ -45,15 +45,19 @@ class Faults:
     def __init__(self, site: Site, timeline: Timeline, chance: random.Random) -> None:
         self._site, self._timeline, self._chance = site, timeline, chance
         self.counted: dict[str, int] = dict.fromkeys(KINDS, 0)
+        self.missed: dict[str, int] = dict.fromkeys(KINDS, 0)
         self._thaws: list[tuple[float, str]] = []
 
     def one(self) -> None:
         """One fault, of a kind that may happen now."""
         self.thaw_due()
-        weights = [1.0 / (1 + self.counted[kind]) ** 2 for kind in KINDS]
+        weights = [1.0 / (1 + self.counted[kind] + self.missed[kind] / 2) ** 2 for kind in KINDS]
         kind = self._chance.choices(KINDS, weights)[0]
+        before = self.counted[kind] + self.missed[kind]
         with self._timeline.problems(kind):
             getattr(self, f"_{kind.replace('-', '_')}")(kind)
+        if self.counted[kind] + self.missed[kind] == before:  # it could not happen now: others take their turn
+            self.missed[kind] += 1
 
     def thaw_due(self, *, all_of_them: bool = False) -> None:
         """Let go on what was frozen for long enough."""
@@ -113,21 +117,22 @@ class Faults:
         self._note(kind, "libvirtd", before & _under_way())
 
     def _qemu_kill(self, kind: str) -> None:
+        """A guest with an operation under way; when there is none for a while, any guest: that one is repaired."""
         end = time.monotonic() + AIM_SECONDS
         while time.monotonic() < end:
-            open_now = list(Operation.objects.exclude(status="DONE").values_list("pk", "vm"))
+            guests = {guest_of(words): pid for pid, words in self._site.qemus()}
+            open_now = list(Operation.objects.exclude(status="DONE").select_related("vm"))
             self._chance.shuffle(open_now)
-            for operation, vm in open_now:
-                pid = self._site.qemu_pid(VM.objects.get(pk=vm).domain_name)
-                if pid is not None and operation in _open():
+            for operation in open_now:
+                if pid := guests.get(operation.vm.domain_name):
                     _kill(pid)
-                    self._note(kind, str(VM.objects.get(pk=vm)), {operation} & _open(), pid=pid)
+                    self._note(kind, operation.vm.name, {operation.pk} & _open(), pid=pid)
                     return
             time.sleep(0.05)
-        if guests := self._site.qemus():
-            pid, _words = self._chance.choice(guests)
-            _kill(pid)
-            self._note(kind, f"pid {pid}", set())
+        if guests := {guest_of(words): pid for pid, words in self._site.qemus()}:
+            name = self._chance.choice(sorted(guests))
+            _kill(guests[name])
+            self._note(kind, name, set(), pid=guests[name])
 
     # -- small parts
 
@@ -171,9 +176,16 @@ class Faults:
         self._thaws.append((time.monotonic() + self._chance.uniform(*seconds), name))
 
     def _note(self, kind: str, target: str, in_flight: Ids, **detail: object) -> None:
-        self.counted[kind] += bool(in_flight)
+        tally = self.counted if in_flight else self.missed
+        tally[kind] += 1
         operations = sorted(str(pk) for pk in in_flight)
         self._timeline.add("fault", kind, target, counts=bool(in_flight), operations=operations, **detail)
+
+
+def guest_of(words: list[bytes]) -> str:
+    """The domain's name in a QEMU's words."""
+    found = [word for word in words if word.startswith(b"guest=")]
+    return found[0].removeprefix(b"guest=").partition(b",")[0].decode() if found else ""
 
 
 def _open() -> Ids:

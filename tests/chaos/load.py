@@ -30,10 +30,10 @@ VMS = 9
 WEIGHTS = {
     Action.START: 6.0,
     Action.RESUME: 6.0,
-    Action.SUSPEND: 3.0,
-    Action.STOP: 2.0,
-    Action.RESET: 1.0,
-    Action.DELETE: 0.7,
+    Action.SUSPEND: 2.0,
+    Action.STOP: 3.0,
+    Action.RESET: 2.0,
+    Action.DELETE: 0.5,
 }
 
 
@@ -85,7 +85,7 @@ class Load:
             return self._create(chance)
         vm = chance.choice(vms)
         running = operations.current(vm.pk)
-        if running is not None and may_cancel(Action(running.action)) and chance.random() < 0.15:
+        if running is not None and may_cancel(Action(running.action)) and chance.random() < 0.05:
             operations.cancel(running, self._user)
             self._timeline.add("request", "cancel", vm.name)
             return "cancelled"
@@ -94,7 +94,7 @@ class Load:
         if not wanted:
             return "nothing possible"
         action = chance.choices(wanted, [WEIGHTS[a] * (0.3 if running else 1.0) for a in wanted])[0]
-        if running is not None and chance.random() < 0.5:
+        if running is not None and chance.random() < 0.85:
             return "waits"
         self._timeline.add("request", action, vm.name)
         return self._by_web(vm, action) if chance.random() < 0.3 else self._by_service(vm, action, chance)
@@ -109,7 +109,7 @@ class Load:
             image=IMAGE,
             disk_gib=1,
             automatic_restart=chance.random() < 0.8,
-            stop_grace_seconds=chance.choice((0, 0, 1, 3)),
+            stop_grace_seconds=chance.choice((0, 1, 2, 4)),
         )
         project, request_id = Project.objects.get(slug=PROJECT), uuid.uuid4()
         self._timeline.add("request", Action.CREATE, name)

@@ -49,7 +49,9 @@ class Site(Stack):
     def __post_init__(self) -> None:
         self.host = PrivateHost(self.root / "host")
         self.host_uri = self.host.uri
-        self.extra = {**PACE, **self.extra}
+        # Processes start often here: what is compiled once is kept, outside of the checkout.
+        compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(self.root / "pycache")}
+        self.extra = {**PACE, **compiled, **self.extra}
 
     # -- the beginning and the end
 
@@ -160,14 +162,6 @@ class Site(Stack):
 
     # -- guests
 
-    def qemu_pid(self, domain_name: str) -> int | None:
-        """The process id of a guest of this host."""
-        wanted = f"guest={domain_name},".encode()
-        for pid, words in self.qemus():
-            if any(word.startswith(wanted) for word in words):
-                return pid
-        return None
-
     def qemus(self) -> list[tuple[int, list[bytes]]]:
         """Every QEMU in the host's namespaces: its id and its words."""
         found = []
@@ -204,7 +198,7 @@ class Site(Stack):
                 self.redis_socket.unlink(missing_ok=True)
             self._spawn(name, self._command(name))
 
-    def wait_for_all(self, seconds: float = 60) -> None:
+    def wait_for_all(self, seconds: float = 300) -> None:
         """Everything runs again and libvirtd answers."""
         names = (*self.processes, "redis")
         wait_until(lambda: all(self.is_up(name) for name in names), seconds, "the processes")

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,9 +20,14 @@ from tests.operations.workers import WorkerProcess, wait_until
 
 pytestmark = [
     pytest.mark.libvirt,
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(connection.vendor != "sqlite", reason="about processes: once is enough"),
 ]
+
+#: Seconds within which a worker has begun, on a machine that has much else to do.
+STARTED = 200
 
 Start = Callable[..., WorkerProcess]
 
@@ -54,48 +61,69 @@ def hanging(scene: Scene, private_libvirtd: PrivateLibvirtd) -> Iterator[Private
     private_libvirtd.thaw()
 
 
+def asked_while_hung(scene: Scene, hanging: PrivateLibvirtd, worker: WorkerProcess) -> Operation:
+    """The host hangs when the operation is asked for: no longer than it must, or connections to it are given up."""
+    wait_until(lambda: " ready." in worker.log.read_text(), STARTED, "the worker")
+    hanging.freeze()
+    return scene.ask(Action.CREATE)
+
+
+def freeze(worker: WorkerProcess) -> None:
+    """Stop it while it writes nothing: on SQLite one that is stopped in a transaction stops everybody."""
+    for _ in range(50):
+        os.kill(worker.process.pid, signal.SIGSTOP)
+        other = sqlite3.connect(str(connection.settings_dict["NAME"]), timeout=0.2, isolation_level=None)
+        try:
+            other.execute("BEGIN IMMEDIATE")
+            return
+        except sqlite3.OperationalError:
+            os.kill(worker.process.pid, signal.SIGCONT)
+            time.sleep(0.1)
+        finally:
+            other.close()
+    pytest.fail("the worker is always writing")
+
+
 def test_a_worker_that_is_told_to_end_ends_its_step_and_another_goes_on(
     scene: Scene, worker: Start, hanging: PrivateLibvirtd
 ) -> None:
-    hanging.freeze()
-    operation = scene.ask(Action.CREATE)
     first = worker("first")
-    wait_until(lambda: row(operation).step_index == 1, 60, "a call to the host by the first worker")
+    operation = asked_while_hung(scene, hanging, first)
+    wait_until(lambda: row(operation).step_index == 1, STARTED, "a call to the host by the first worker")
     first.process.send_signal(signal.SIGTERM)
     wait_until(lambda: "shutdown" in first.log.read_text().lower(), 20, "the signal")
     hanging.thaw()
-    assert first.process.wait(40) == 0
+    assert first.process.wait(120) == 0
     left = row(operation)
     assert (left.status, left.lease_owner, left.lease_until) == ("RUNNING", "", None), "the lease was given back"
     assert left.step_index == 2, "the step under way was ended, and no further one begun"
     worker("second")
-    wait_until(lambda: row(operation).is_done, 60, "the second worker")
+    wait_until(lambda: row(operation).is_done, STARTED, "the second worker")
     ended = row(operation)
     assert (ended.error, ended.recovered) == (None, 0), "nothing was lost: nothing had to be recovered"
     scene.assert_at_rest(State.RUNNING)
 
 
 def test_a_worker_that_is_killed_in_a_call_is_replaced(scene: Scene, worker: Start, hanging: PrivateLibvirtd) -> None:
-    hanging.freeze()
-    operation = scene.ask(Action.CREATE)
     first = worker("first", VMPORTAL_OPERATION_LEASE_SECONDS="3")
-    wait_until(lambda: held_by(operation, first), 60, "the first worker")
+    operation = asked_while_hung(scene, hanging, first)
+    wait_until(lambda: held_by(operation, first), STARTED, "the first worker")
     first.end(signal.SIGKILL)
     hanging.thaw()
     worker("second", VMPORTAL_OPERATION_LEASE_SECONDS="3")
-    wait_until(lambda: row(operation).is_done, 60, "the second worker")
-    assert (row(operation).error, row(operation).recovered) == (None, 1)
+    wait_until(lambda: row(operation).is_done, STARTED, "the second worker")
+    assert row(operation).error is None
+    assert row(operation).recovered
     scene.assert_at_rest(State.RUNNING)
 
 
 def test_a_worker_frozen_and_thawed_when_its_vm_is_gone_harms_nothing(
     scene: Scene, worker: Start, hanging: PrivateLibvirtd
 ) -> None:
-    hanging.freeze()
-    operation = scene.ask(Action.CREATE)
     first = worker("first", VMPORTAL_OPERATION_LEASE_SECONDS="3")
-    wait_until(lambda: held_by(operation, first), 60, "the first worker")
-    os.kill(first.process.pid, signal.SIGSTOP)
+    operation = asked_while_hung(scene, hanging, first)
+    wait_until(lambda: held_by(operation, first), STARTED, "the first worker")
+    freeze(first)
     hanging.thaw()
     wait_until(lambda: operation.pk in operations.due(limit=9), 10, "the end of its lease")
     scene.finish(operation)
@@ -103,5 +131,6 @@ def test_a_worker_frozen_and_thawed_when_its_vm_is_gone_harms_nothing(
     os.kill(first.process.pid, signal.SIGCONT)
     assert first.end(signal.SIGTERM) == 0
     ended = row(operation)
-    assert (ended.error, ended.recovered) == (None, 1)
+    assert ended.error is None
+    assert ended.recovered
     scene.assert_at_rest(None)

@@ -43,7 +43,7 @@ class WorkerProcess:
         with log.open("ab") as out:
             self.process = subprocess.Popen(argv, cwd=CHECKOUT, env=env, stdout=out, stderr=out)
 
-    def end(self, number: signal.Signals, seconds: float = 40) -> int:
+    def end(self, number: signal.Signals, seconds: float = 120) -> int:
         """Send a signal and wait; the exit status."""
         self.process.send_signal(number)
         return self.process.wait(seconds)
