@@ -12,6 +12,7 @@ from celery.signals import worker_init, worker_shutting_down
 
 from lifecycle.domain.alerts import Condition, Kind
 from lifecycle.operations import engine, registry
+from lifecycle.operations.drain import drain
 from lifecycle.operations.sweeper import sweeper
 from lifecycle.repair import delivery, expiry, images, lookout, notices, periodic, silence
 from lifecycle.services import alerts, bell, metering, operations, retention, rounds, usage
@@ -140,5 +141,6 @@ def _start_sweeping(**_kwargs: Any) -> None:
 
 @worker_shutting_down.connect
 def _stop_sweeping(**_kwargs: Any) -> None:
+    drain.begin()
     sweeper.stop()
     lookout.lookout.stop()

@@ -35,12 +35,16 @@ PROTECTED_ADDRESSES: list[str] = env.list("VMPORTAL_PROTECTED_ADDRESSES", defaul
 # --- the pace of the machinery ---------------------------------------------------------------------------------
 OPERATION_LEASE_SECONDS = env.int("VMPORTAL_OPERATION_LEASE_SECONDS", default=30)
 SWEEP_SECONDS = env.int("VMPORTAL_SWEEP_SECONDS", default=3)
+HOST_LEASE_SECONDS = env.float("VMPORTAL_HOST_LEASE_SECONDS", default=15.0)
 RECONCILE_SECONDS = env.int("VMPORTAL_RECONCILE_SECONDS", default=30)
 # How long what a person told to delete is kept on its host: until then the choice can be withdrawn.
 FINDING_QUARANTINE_DAYS = env.int("VMPORTAL_FINDING_QUARANTINE_DAYS", default=7)
 WORKER_THREADS = env.int("VMPORTAL_WORKER_THREADS", default=16)
 # Simultaneous hypervisor calls to one host from one worker: a hung host takes no more threads than this.
 HOST_CALLS_MAX = env.int("VMPORTAL_HOST_CALLS_MAX", default=4)
+
+# Switches one protection off each ("fencing", "leases", "undo"), so that tests can show that they would notice.
+UNSAFE_TEST_SWITCHES = frozenset(env.list("VMPORTAL_UNSAFE_TEST_SWITCHES", default=[]))
 
 # --- transport and cookies -------------------------------------------------------------------------------------
 ALLOW_HTTP = env.bool("VMPORTAL_ALLOW_HTTP", default=False)
@@ -320,6 +324,7 @@ if not DEBUG:
             listen=LISTEN,
             allow_plain_http=ALLOW_HTTP,
             tls_at_proxy=TLS_AT_PROXY,
+            test_switches=UNSAFE_TEST_SWITCHES,
         )
     )
     if _problems:

@@ -217,6 +217,9 @@ class Hypervisor(Protocol):
 
     def unbind_address(self, network: str, mac: str) -> None: ...
 
+    def bound(self, network: str) -> frozenset[str]:
+        """The MACs (small letters) that have an address reserved; none when the network is gone."""
+
     def leases(self, network: str) -> list[Lease]: ...
 
     # -- storage

@@ -8,15 +8,20 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from lifecycle.domain.errors import Broken
+from lifecycle.domain.errors import Broken, OperationCancelled
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action, Asker
 from lifecycle.drivers.base import DomainSpec, DomainView, Hypervisor, ImageRef, NetworkSpec
 from lifecycle.models import VM, Host, Operation
 from lifecycle.operations import hosts
+from lifecycle.operations.drain import drain
 from lifecycle.services import definitions, operations
 from lifecycle.services.operations import LostLease
 from lifecycle.services.transitions import move
+
+
+class Drained(LostLease):
+    """This process ends and the step had its time: it is left between two calls, and the lease given back."""
 
 
 class Context:
@@ -53,6 +58,12 @@ class Context:
         """What an earlier step or run of this operation remembered."""
         return self.operation.data.get(key, default)
 
+    def why_failed(self, what: str) -> str:
+        """The reason for people after everything was undone: `what` failed and why, or who cancelled it."""
+        error = self.recall("error") or {}
+        message = str(error.get("message", ""))
+        return message if error.get("code") == OperationCancelled.code else f"{what}: {message}"
+
     # -- the host
 
     @property
@@ -73,7 +84,9 @@ class Context:
         return hosts.connect(self.placed_on.uri)
 
     def check_lease(self) -> None:
-        """Raise `LostLease` when the lease is not ours any more."""
+        """Raise `LostLease` when the lease is not ours any more, `Drained` when this process has to end."""
+        if drain.is_over:
+            raise Drained(str(self.operation.pk))
         if self.lost.is_set() or not operations.holds(self.operation.pk, self.token):
             raise LostLease(str(self.operation.pk))
 

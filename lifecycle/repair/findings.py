@@ -42,6 +42,7 @@ def take_note(
     host_id: int,
     hypervisor: Hypervisor,
     views: Iterable[DomainView],
+    volumes: tuple[Volume, ...],
     contradictions: Mapping[UUID, str],
     taken_at: datetime,
 ) -> list[Sighting]:
@@ -51,7 +52,7 @@ def take_note(
         HypervisorError: the host did not answer; nothing was concluded.
     """
     domains = {view.uuid: _domain(view) for view in views}
-    picture = _picture(host_id, domains, volumes_of(hypervisor), contradictions, taken_at)
+    picture = _picture(host_id, domains, volumes, contradictions, taken_at)
     if any(sighting.kind in {Kind.MISSING_DISK, Kind.MISSING_DOMAIN} for sighting in plan.sightings(picture)):
         # libvirt goes by what it remembers of a pool: a disk that was put back is seen when it looks again.
         picture = replace(picture, volumes=volumes_of(hypervisor, afresh=True))

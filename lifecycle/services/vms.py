@@ -1,27 +1,29 @@
 """What people ask of VMs."""
 
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
 
 from lifecycle.domain import guests, vm_labels
-from lifecycle.domain.access import NEEDS, may
 from lifecycle.domain.errors import (
     ActionNotAllowed,
     DeletionProtected,
-    Forbidden,
     InvalidInput,
     NameTaken,
     NotFound,
     OperationInProgress,
+    RequestIdReused,
 )
 from lifecycle.domain.quotas import Amounts
 from lifecycle.domain.transitions import TABLE, Action, Asker, allowed_actions, may_preempt, may_start
 from lifecycle.models import VM, Disk, Image, MachineType, Operation, Project, User, Zone
 from lifecycle.realtime import publish
 from lifecycle.services import audit, config_changes, networks, operations, quotas
+from lifecycle.services.access import authorise
 from lifecycle.services.db import lock_project, service
 from lifecycle.services.transitions import born, move
 
@@ -47,21 +49,9 @@ class VMRequest:
     deletion_protection: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
 
-
-def authorise(project: Project, user: User | None, action: Action) -> None:
-    """Refuse what the user's role does not allow. `user` None is the product itself.
-
-    Raises:
-        NotFound: the user is a stranger to the project.
-        Forbidden: the user's role is too small.
-    """
-    if user is None:
-        return
-    role = project.role_of(user)
-    if role is None:
-        raise NotFound("There is no such project.")
-    if not may(role, NEEDS[action]):
-        raise Forbidden("Your role in this project (%(role)s) does not allow this. Ask an owner.", role=role)
+    def digest(self) -> str:
+        """A short name of all that is asked for: another content has another."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 
 @service
@@ -71,11 +61,11 @@ def request_create(
     """Write a new VM in PROVISIONING and the operation that makes it real.
 
     Raises:
-        InvalidInput, NameTaken, QuotaExceeded, Forbidden: nothing was written.
+        InvalidInput, NameTaken, QuotaExceeded, Forbidden, RequestIdReused: nothing was written.
     """
     project = lock_project(project.pk)
     authorise(project, user, Action.CREATE)
-    if again := _same_request(project, request_id):
+    if again := _same_request(project, request_id, Action.CREATE, digest=request.digest()):
         return again
     guests.check_name(request.name)
     zone, image, machine_type = _zone(request.zone), _image(request.image), _machine_type(request.machine_type)
@@ -112,7 +102,7 @@ def request_create(
     )
     _refuse_taken_name(project, request.name)
     quotas.check(project, Amounts(1, vm.vcpus, vm.memory_mib, disk_gib))
-    return _write(vm, disk_gib, user, request_id)
+    return _write(vm, disk_gib, user, request_id, request.digest())
 
 
 @service
@@ -131,12 +121,13 @@ def request_action(
         as_operator: `user` acts by a permission of the staff that the caller checked, not by a role in the project.
 
     Raises:
-        ActionNotAllowed, OperationInProgress, DeletionProtected, QuotaExceeded, Forbidden, NotFound:
+        ActionNotAllowed, OperationInProgress, DeletionProtected, QuotaExceeded, Forbidden, NotFound,
+        RequestIdReused:
             nothing was changed.
     """
     project = lock_project(vm.project_id)
     authorise(project, None if as_operator else user, action)
-    if again := _same_request(project, request_id):
+    if again := _same_request(project, request_id, action, vm=vm):
         return again
     vm = _live(vm)
     running = operations.current(vm.id)
@@ -172,10 +163,25 @@ def set_deletion_protection(vm: VM, on: bool, *, user: User | None) -> None:
     publish.vm_changed(vm.id)
 
 
-def _same_request(project: Project, request_id: UUID | None) -> Operation | None:
+def _same_request(
+    project: Project, request_id: UUID | None, action: Action, *, vm: VM | None = None, digest: str = ""
+) -> Operation | None:
+    """The operation that this request opened before. Raises `RequestIdReused` when it asked for something else."""
     if request_id is None:
         return None
-    return Operation.objects.filter(project=project, request_id=request_id).first()
+    found = Operation.objects.filter(project=project, request_id=request_id).first()
+    if found is None:
+        return None
+    same_vm = vm is None or found.vm_id == vm.pk
+    if found.action == action and same_vm and found.data.get("digest", "") == digest:
+        return found
+    raise RequestIdReused(
+        "The request id %(id)s was used before, for another request (%(action)s of %(name)s). Use a new one.",
+        field="request_id",
+        id=request_id,
+        action=found.action,
+        name=found.target_name,
+    )
 
 
 def _live(vm: VM) -> VM:
@@ -255,7 +261,7 @@ def _refuse_taken_name(project: Project, name: str) -> None:
         raise NameTaken("This project already has a VM called %(name)s.", field="name", name=name)
 
 
-def _write(vm: VM, disk_gib: int, user: User | None, request_id: UUID | None) -> Operation:
+def _write(vm: VM, disk_gib: int, user: User | None, request_id: UUID | None, digest: str) -> Operation:
     try:
         with transaction.atomic():
             vm.save(force_insert=True)
@@ -264,7 +270,12 @@ def _write(vm: VM, disk_gib: int, user: User | None, request_id: UUID | None) ->
     Disk.objects.create(vm=vm, name=vm.name, size_gib=disk_gib, volume=vm.disk_volume)
     networks.give_address(vm)
     operation = operations.open_operation(
-        vm, Action.CREATE, asked_by=Asker.USER, user=user, request_id=request_id, data={"asked_in": ""}
+        vm,
+        Action.CREATE,
+        asked_by=Asker.USER,
+        user=user,
+        request_id=request_id,
+        data={"asked_in": "", "digest": digest},
     )
     born(vm, Action.CREATE, asked_by=Asker.USER, operation=operation, user=user)
     details = {"operation": str(operation.pk), "machine_type": vm.machine_type.name, "image": vm.image.name}

@@ -56,6 +56,7 @@ urlpatterns = [
     path(f"{_project}/operations/", operations.index, name="operations"),
     path(f"{_project}/operations/<uuid:operation_id>/", operations.show, name="operation"),
     path(f"{_project}/charts/", charts.project, name="charts"),
+    path(f"{_project}/operations/<uuid:operation_id>/cancel/", operations.cancel, name="operation-cancel"),
     path(f"{_project}/members/", members.index, name="members"),
     path(f"{_project}/members/invite/", members.invite, name="invite"),
     path(f"{_project}/members/<int:member_id>/role/", members.set_role, name="member-role"),

@@ -17,13 +17,13 @@ from vmportal.launcher.logs import logs
 from vmportal.launcher.restore import restore
 from vmportal.launcher.status import manage_environment, status
 from vmportal.launcher.supervisor import Listening
-from vmportal.launcher.testing import bench, test
+from vmportal.launcher.testing import bench, chaos, test
 from vmportal.launcher.up import up
 
 DEFAULT_PORT = 8000
 INTERRUPTED = 130
 # Their words are passed on as they are, options included.
-PASSING = ("manage", "test", "bench")
+PASSING = ("manage", "test", "bench", "chaos")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -63,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
         ("manage", "Django's manage.py, with this installation's settings"),
         ("test", "check everything; further words go to pytest"),
         ("bench", "measure, beside raw libvirt"),
+        ("chaos", "break an installation of its own at random, and check what is left"),
     ):
         commands.add_parser(name, help=text, add_help=False)
     return main
@@ -125,6 +126,8 @@ def _dispatch(arguments: argparse.Namespace, words: list[str]) -> int:
             return manage(installation, words)
         case "test":
             return test(installation, words, Display())
+        case "chaos":
+            return chaos(installation, words, Display())
         case _:
             return bench(installation, words, Display())
 
