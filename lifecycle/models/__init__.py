@@ -3,6 +3,7 @@
 from lifecycle.models.accounts import User
 from lifecycle.models.alerts import Alert, AlertDelivery
 from lifecycle.models.audit import AuditEntry
+from lifecycle.models.consoles import ConsoleKind, ConsoleSession, ConsoleTicket, SerialChunk
 from lifecycle.models.findings import Finding
 from lifecycle.models.fleet import Host, HostLease, MachineType, Reservation, Zone
 from lifecycle.models.flight import ConfigChange, LibvirtEvent
@@ -26,6 +27,9 @@ __all__ = [
     "AuditEntry",
     "Cleanup",
     "ConfigChange",
+    "ConsoleKind",
+    "ConsoleSession",
+    "ConsoleTicket",
     "Disk",
     "Event",
     "Finding",
@@ -49,6 +53,7 @@ __all__ = [
     "Reservation",
     "Round",
     "SavedView",
+    "SerialChunk",
     "SerialLog",
     "Transition",
     "User",
