@@ -6,6 +6,7 @@ from lifecycle.models.findings import Finding
 from lifecycle.models.fleet import Host, HostLease, MachineType, Reservation, Zone
 from lifecycle.models.history import Event, Transition
 from lifecycle.models.images import Image
+from lifecycle.models.keys import SSHKey
 from lifecycle.models.metering import MeteringInterval
 from lifecycle.models.networks import Address, Network
 from lifecycle.models.operations import Operation, OperationStep
@@ -41,6 +42,7 @@ __all__ = [
     "RepairEntry",
     "Reservation",
     "Round",
+    "SSHKey",
     "SerialLog",
     "Transition",
     "User",

@@ -75,6 +75,23 @@ class VM(models.Model):
     address_seen_at = models.DateTimeField(_("address seen in use"), null=True, blank=True)
 
     ssh_keys = models.TextField(_("SSH keys"), blank=True, default="")
+    use_project_keys = models.BooleanField(
+        _("with the project's SSH keys"),
+        default=True,
+        db_default=True,
+        help_text=_("The keys that the project has at each start are put into the guest's settings."),
+    )
+    key_people = models.ManyToManyField(
+        settings.AUTH_USER_MODEL, related_name="+", blank=True, verbose_name=_("people whose SSH keys are put in")
+    )
+    host_keys = models.JSONField(
+        _("host keys as printed"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("Fingerprints of the guest's own SSH keys, read from its serial output."),
+    )
+    host_keys_seen_at = models.DateTimeField(_("host keys printed"), null=True, blank=True, editable=False)
     startup_script = models.TextField(_("startup script"), blank=True, default="")
     user_data = models.TextField(_("user data"), blank=True, default="")
     automatic_restart = models.BooleanField(_("automatic restart"), default=True)

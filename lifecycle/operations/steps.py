@@ -13,7 +13,7 @@ from lifecycle.models import VM, Disk
 from lifecycle.operations.context import Context
 from lifecycle.operations.definition import Again, Outcome, Step, Work
 from lifecycle.operations.seed import build_iso
-from lifecycle.services import capacity, leases, networks, observations
+from lifecycle.services import capacity, keys, leases, networks, observations
 
 GIB = 2**30
 #: One worker at a time uploads an image to a host; its lease is renewed between chunks.
@@ -138,7 +138,7 @@ def _write_seed(context: Context) -> Outcome:
     files = seed_files(
         instance_id=f"iid-{vm.id}",
         hostname=vm.name,
-        ssh_keys=vm.ssh_keys,
+        ssh_keys=keys.seed_keys(vm),
         startup_script=vm.startup_script,
         user_data=vm.user_data,
     )

@@ -38,6 +38,8 @@ class VMRequest:
     image: str = ""  # a name or a family
     disk_gib: int | None = None
     ssh_keys: str = ""
+    use_project_keys: bool = True
+    use_my_keys: bool = False  # the keys that the person who asks keeps
     startup_script: str = ""
     user_data: str = ""
     automatic_restart: bool = True
@@ -98,6 +100,7 @@ def request_create(
         cpu_quota_percent=machine_type.cpu_quota_percent,
         mac=networks.new_mac(),
         ssh_keys=guests.check_ssh_keys(request.ssh_keys),
+        use_project_keys=request.use_project_keys,
         startup_script=guests.check_startup_script(request.startup_script),
         user_data=guests.check_user_data(request.user_data),
         automatic_restart=request.automatic_restart,
@@ -108,7 +111,10 @@ def request_create(
     )
     _refuse_taken_name(project, request.name)
     quotas.check(project, Amounts(1, vm.vcpus, vm.memory_mib, disk_gib))
-    return _write(vm, disk_gib, user, request_id)
+    operation = _write(vm, disk_gib, user, request_id)
+    if request.use_my_keys and user is not None:
+        vm.key_people.add(user)
+    return operation
 
 
 @service

@@ -68,6 +68,8 @@ class VMForm(PortalForm):
         ),
         help_text=_("One a line. Without a key nobody can sign in to the guest by SSH."),
     )
+    use_my_keys = forms.BooleanField(label=_("My SSH keys"), required=False, initial=True)
+    use_project_keys = forms.BooleanField(label=_("The project's SSH keys"), required=False, initial=True)
     machine_type = forms.CharField(label=_("Machine type"), required=False)
     vcpus = forms.IntegerField(label=_("vCPUs"), required=False)
     memory_mib = forms.IntegerField(label=_("Memory (MiB)"), required=False)
@@ -109,7 +111,7 @@ class VMForm(PortalForm):
     )
 
     #: Fields that are not under "More options".
-    FIRST = ("name", "ssh_keys")
+    FIRST = ("name", "ssh_keys", "use_my_keys", "use_project_keys")
 
     def __init__(self, *args: Any, choices: "VMChoices", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -169,6 +171,8 @@ class VMForm(PortalForm):
             image=data["image"],
             disk_gib=data["disk_gib"],
             ssh_keys=data["ssh_keys"],
+            use_my_keys=data["use_my_keys"],
+            use_project_keys=data["use_project_keys"],
             startup_script=data["startup_script"],
             user_data=data["user_data"],
             automatic_restart=data["automatic_restart"],
@@ -211,6 +215,20 @@ class ProjectForm(PortalForm):
     title = forms.CharField(
         label=_("Title"), required=False, max_length=100, help_text=_("For people: what the project is for.")
     )
+
+
+class SSHKeyForm(PortalForm):
+    """A public key to keep."""
+
+    key = forms.CharField(
+        label=_("Public key"),
+        widget=forms.Textarea(
+            {"rows": 3, "class": "code", "spellcheck": "false", "placeholder": "ssh-ed25519 AAAA… you@laptop"}
+        ),
+        help_text=_("The one line of a .pub file, such as ~/.ssh/id_ed25519.pub."),
+        error_messages={"required": _("Paste a public key.")},
+    )
+    name = forms.CharField(label=_("Name"), required=False, max_length=60, help_text=_("Empty: the key's own comment."))
 
 
 class InvitationForm(PortalForm):

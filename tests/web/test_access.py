@@ -7,8 +7,9 @@ from django.test import Client
 from django.urls import URLPattern
 
 from lifecycle.models import VM, Membership, Operation, Project, User
-from lifecycle.services import projects
+from lifecycle.services import keys, projects
 from lifecycle.web import urls
+from tests import factories
 from tests.web.conftest import Browser
 
 WHO = ("owner", "operator", "viewer", "stranger", "nobody")
@@ -39,6 +40,16 @@ ROWS = [
     Row("GET", "vm-act", (405, 405, 405, 405, 405)),
     Row("GET", "operations", (200, 200, 200, 404, IN)),
     Row("GET", "operation", (200, 200, 200, 404, IN)),
+    Row("GET", "keys", (200, 200, 200, 200, IN)),
+    Row("POST", "keys", (400, 400, 400, 400, IN)),
+    Row("POST", "key-remove", (303, 303, 303, 303, IN)),
+    Row("GET", "key-remove", (405, 405, 405, 405, 405)),
+    Row("GET", "project-keys", (200, 200, 200, 404, IN)),
+    Row("POST", "project-keys", (303, 303, 403, 404, IN)),
+    Row("POST", "project-key-remove", (303, 303, 403, 404, IN)),
+    Row("GET", "project-key-remove", (405, 405, 405, 405, 405)),
+    Row("POST", "vm-keys", (303, 303, 303, 404, IN)),
+    Row("GET", "vm-keys", (405, 405, 405, 405, 405)),
     Row("GET", "members", (200, 200, 200, 404, IN)),
     Row("POST", "invite", (400, 400, 400, 404, IN)),
     Row("GET", "invite", (405, 405, 405, 405, 405)),
@@ -56,6 +67,10 @@ ROWS = [
 ]
 
 
+#: What is sent where an empty form is none.
+DATA = {"member-role": {"role": "viewer"}, "project-keys": {"key": factories.SSH_KEY}}
+
+
 @pytest.fixture
 def addresses(project: Project, vm: VM, owner: User, viewer: User) -> dict[str, str]:
     """A real address for each name; the member concerned is the viewer."""
@@ -63,6 +78,7 @@ def addresses(project: Project, vm: VM, owner: User, viewer: User) -> dict[str, 
     member = Membership.objects.get(project=project, user=viewer)
     invitation, token = projects.invite(project, "new@example.org", "viewer", user=owner)
     operation = Operation.objects.get(vm=vm)
+    key = keys.add_project_key(project, factories.make_public_key(), user=owner)
     return {
         "home": "/",
         "projects": "/projects/",
@@ -76,6 +92,11 @@ def addresses(project: Project, vm: VM, owner: User, viewer: User) -> dict[str, 
         "vm-act": f"{base}/vms/web-1/suspend/",
         "operations": f"{base}/operations/",
         "operation": f"{base}/operations/{operation.pk}/",
+        "keys": "/account/keys/",
+        "key-remove": "/account/keys/1/remove/",
+        "project-keys": f"{base}/keys/",
+        "project-key-remove": f"{base}/keys/{key.pk}/remove/",
+        "vm-keys": f"{base}/vms/web-1/keys/",
         "members": f"{base}/members/",
         "invite": f"{base}/members/invite/",
         "member-role": f"{base}/members/{member.pk}/role/",
@@ -98,7 +119,7 @@ def test_everybody_gets_what_their_role_allows(
 ) -> None:
     user = None if WHO[who] == "nobody" else request.getfixturevalue(WHO[who])
     client: Client = browser(user)
-    data = {"role": "viewer"} if row.name == "member-role" else {}
+    data = DATA.get(row.name, {}) if row.method == "POST" else {}
     response = client.generic(row.method, addresses[row.name]) if not data else client.post(addresses[row.name], data)
     assert response.status_code == row.statuses[who]
     if response.status_code == IN and WHO[who] == "nobody":

@@ -26,6 +26,8 @@ PATHS = [
     "/projects/lab/operations/",
     "/projects/lab/members/",
     "/account/preferences/",
+    "/account/keys/",
+    "/projects/lab/keys/",
     "/operators/",
     "/accounts/password/change/",
     "/accounts/logout/",

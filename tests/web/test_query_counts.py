@@ -7,7 +7,7 @@ from django.utils import timezone
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action, Asker
 from lifecycle.models import VM, Host, Operation, Project, Transition, User
-from lifecycle.services import projects
+from lifecycle.services import keys, projects
 from tests import factories
 from tests.web.conftest import finished
 from tests.web.query_counts import counted
@@ -31,6 +31,8 @@ PAGES = {
     "project charts": ("/projects/lab/charts/?span=day", {}),
     "host charts": ("/operators/hosts/host-1/charts/?span=day", {}),
     "operations": ("/projects/lab/operations/", {}),
+    "keys": ("/account/keys/", {}),
+    "project keys": ("/projects/lab/keys/", {}),
     "members": ("/projects/lab/members/", {}),
     "snapshot": ("/projects/lab/snapshot.json", {}),
     "operators": ("/operators/", {}),
@@ -51,6 +53,9 @@ def filled(request: pytest.FixtureRequest, project: Project, host: Host, catalog
         factories.add_member(project, factories.make_user(), "viewer")  # type: ignore[arg-type]
         projects.invite(project, f"somebody-{number}@example.org", "viewer", user=owner)
         factories.make_project(owner=owner)
+        keys.add_user_key(owner, factories.make_public_key())
+        keys.add_project_key(project, factories.make_public_key(), user=owner)
+        vm.key_people.add(owner)
         factories.make_host()
     return size
 

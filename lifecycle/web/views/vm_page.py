@@ -78,7 +78,7 @@ def head_context(place: Place, vm: VM) -> dict[str, Any]:
 
 
 def vm_context(request: Request, place: Place, vm: VM) -> dict[str, Any]:
-    """All but the serial output: four queries."""
+    """All but the serial output: five queries."""
     recent = list(Operation.objects.filter(vm=vm).select_related("user").prefetch_related("steps")[:RECENT_OPERATIONS])
     running = next((operation for operation in recent if not operation.is_done), None)
     page = page_param(request, "timeline")
@@ -87,6 +87,7 @@ def vm_context(request: Request, place: Place, vm: VM) -> dict[str, Any]:
         "place": place,
         "vm": vm,
         "disks": list(vm.disks.all()),
+        "key_people": list(vm.key_people.all()),
         "operation": running,
         "latest": running or next(iter(recent), None),
         "recent": recent,
