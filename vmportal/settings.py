@@ -30,6 +30,13 @@ PUBLIC_URL = env.str("VMPORTAL_PUBLIC_URL", default="http://127.0.0.1:8000").rst
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 IMAGE_STORE = Path(env.str("VMPORTAL_IMAGE_STORE", default=str(VAR / "images")))
+# What may become an image: the file's size, the size of its disk, and from which networks beside the public ones it
+# may be fetched.
+IMAGE_IMPORT_MAX_GIB = env.int("VMPORTAL_IMAGE_IMPORT_MAX_GIB", default=20)
+IMAGE_IMPORT_MAX_DISK_GIB = env.int("VMPORTAL_IMAGE_IMPORT_MAX_DISK_GIB", default=200)
+IMAGE_IMPORT_ALLOWED_NETWORKS: list[str] = env.list("VMPORTAL_IMAGE_IMPORT_ALLOWED_NETWORKS", default=[])
+# An upload in one form, without the script that sends it in pieces.
+IMAGE_PLAIN_UPLOAD_MAX_MIB = env.int("VMPORTAL_IMAGE_PLAIN_UPLOAD_MAX_MIB", default=1024)
 PROTECTED_ADDRESSES: list[str] = env.list("VMPORTAL_PROTECTED_ADDRESSES", default=read.own_addresses())
 
 # --- the pace of the machinery ---------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from lifecycle.models.alerts import Alert, AlertDelivery
 from lifecycle.models.findings import Finding
 from lifecycle.models.fleet import Host, HostLease, MachineType, Reservation, Zone
 from lifecycle.models.history import Event, Transition
-from lifecycle.models.images import Image
+from lifecycle.models.images import Image, ImageImport
 from lifecycle.models.keys import SSHKey
 from lifecycle.models.metering import MeteringInterval
 from lifecycle.models.networks import Address, Network
@@ -29,6 +29,7 @@ __all__ = [
     "HostLease",
     "HostUsage",
     "Image",
+    "ImageImport",
     "Invitation",
     "MachineType",
     "Membership",

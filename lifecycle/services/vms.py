@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from django.db.models import F
 
 from lifecycle.domain import guests
 from lifecycle.domain.access import NEEDS, may
@@ -78,7 +79,7 @@ def request_create(
     if again := _same_request(project, request_id):
         return again
     guests.check_name(request.name)
-    zone, image, machine_type = _zone(request.zone), _image(request.image), _machine_type(request.machine_type)
+    zone, image, machine_type = _zone(request.zone), _image(project, request.image), _machine_type(request.machine_type)
     disk_gib = guests.check_disk(
         image.min_disk_gib if request.disk_gib is None else request.disk_gib, image.min_disk_gib
     )
@@ -215,12 +216,16 @@ def _zone(name: str) -> Zone:
     return found
 
 
-def _image(name: str) -> Image:
-    ready = Image.objects.filter(status=Image.Status.READY)
+def _image(project: Project, name: str) -> Image:
+    """By name, the project's own before a public one; else the newest of a family."""
+    ready = Image.objects.usable_in(project).filter(status=Image.Status.READY, kind="disk")
     if not name:
-        found = ready.order_by("pk").first()
+        found = ready.filter(project__isnull=True).order_by("pk").first() or ready.order_by("pk").first()
     else:
-        found = ready.filter(name=name).first() or ready.filter(family=name).order_by("-pk").first()
+        found = (
+            ready.filter(name=name).order_by(F("project").asc(nulls_last=True)).first()
+            or ready.filter(family=name).order_by("-pk").first()
+        )
     if found is None:
         raise InvalidInput(
             "There is no image %(value)s that is ready. Choose one from the list.", field="image", value=name or "–"

@@ -1,10 +1,11 @@
 """The portal's addresses."""
 
-from django.urls import path, register_converter
+from django.urls import URLPattern, path, register_converter
 
 from lifecycle.web.views import (
     account,
     charts,
+    images,
     invitations,
     keys,
     members,
@@ -25,6 +26,22 @@ app_name = "web"
 
 _project = "projects/<slug:slug>"
 _vm = f"{_project}/vms/<slug:name>"
+
+
+def _images(base: str, prefix: str) -> list[URLPattern]:
+    """Images of a project, or of everybody."""
+    one, coming = f"{base}/<int:image_id>", f"{base}/imports/<uuid:import_id>"
+    return [
+        path(f"{base}/", images.index, name=f"{prefix}images"),
+        path(f"{base}/new/", images.new, name=f"{prefix}image-new"),
+        path(f"{coming}/", images.show, name=f"{prefix}image-import"),
+        path(f"{coming}/piece/", images.piece, name=f"{prefix}image-piece"),
+        path(f"{coming}/cancel/", images.cancel, name=f"{prefix}image-cancel"),
+        path(f"{one}/deprecate/", images.deprecate, name=f"{prefix}image-deprecate"),
+        path(f"{one}/confirm/", images.confirm_delete, name=f"{prefix}image-confirm"),
+        path(f"{one}/delete/", images.delete, name=f"{prefix}image-delete"),
+    ]
+
 
 urlpatterns = [
     path("", projects.home, name="home"),
@@ -50,6 +67,8 @@ urlpatterns = [
     path(f"{_project}/members/invitations/<int:invitation_id>/revoke/", members.revoke, name="invitation-revoke"),
     path(f"{_project}/keys/", keys.of_project, name="project-keys"),
     path(f"{_project}/keys/<int:key_id>/remove/", keys.remove_of_project, name="project-key-remove"),
+    *_images(f"{_project}/images", ""),
+    *_images("images", "public-"),
     path(f"{_project}/snapshot.json", snapshot.snapshot, name="snapshot"),
     path("invitations/<str:token>/", invitations.show, name="invitation"),
     path("account/preferences/", account.preferences, name="preferences"),

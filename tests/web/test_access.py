@@ -7,7 +7,8 @@ from django.test import Client
 from django.urls import URLPattern
 
 from lifecycle.models import VM, Membership, Operation, Project, User
-from lifecycle.services import keys, projects
+from lifecycle.services import image_imports, keys, projects
+from lifecycle.services.image_imports import ImportRequest
 from lifecycle.web import urls
 from tests import factories
 from tests.web.conftest import Browser
@@ -38,6 +39,9 @@ ROWS = [
     Row("GET", "vm-confirm", (200, 200, 403, 404, IN)),
     Row("POST", "vm-act", (303, 303, 403, 404, IN)),
     Row("GET", "vm-act", (405, 405, 405, 405, 405)),
+    Row("GET", "vm-charts", (200, 200, 200, 404, IN)),
+    Row("GET", "charts", (200, 200, 200, 404, IN)),
+    Row("GET", "host-charts", (403, 403, 403, 403, IN)),
     Row("GET", "operations", (200, 200, 200, 404, IN)),
     Row("GET", "operation", (200, 200, 200, 404, IN)),
     Row("GET", "keys", (200, 200, 200, 200, IN)),
@@ -50,6 +54,27 @@ ROWS = [
     Row("GET", "project-key-remove", (405, 405, 405, 405, 405)),
     Row("POST", "vm-keys", (303, 303, 303, 404, IN)),
     Row("GET", "vm-keys", (405, 405, 405, 405, 405)),
+    Row("GET", "images", (200, 200, 200, 404, IN)),
+    Row("GET", "image-new", (200, 200, 403, 404, IN)),
+    Row("POST", "image-new", (400, 400, 403, 404, IN)),
+    Row("GET", "image-import", (200, 200, 200, 404, IN)),
+    Row("GET", "image-piece", (200, 200, 403, 404, IN)),
+    Row("POST", "image-piece", (400, 400, 403, 404, IN)),
+    Row("POST", "image-cancel", (303, 303, 403, 404, IN)),
+    Row("GET", "image-cancel", (405, 405, 405, 405, 405)),
+    Row("POST", "image-deprecate", (303, 303, 403, 404, IN)),
+    Row("GET", "image-deprecate", (405, 405, 405, 405, 405)),
+    Row("GET", "image-confirm", (200, 200, 403, 404, IN)),
+    Row("POST", "image-delete", (303, 303, 403, 404, IN)),
+    Row("GET", "image-delete", (405, 405, 405, 405, 405)),
+    *(
+        Row(method, f"public-{name}", (403, 403, 403, 403, IN))
+        for method, name in (
+            *(("GET", "images"), ("GET", "image-new"), ("POST", "image-new"), ("GET", "image-import")),
+            *(("GET", "image-piece"), ("POST", "image-cancel"), ("POST", "image-deprecate")),
+            *(("GET", "image-confirm"), ("POST", "image-delete")),
+        )
+    ),
     Row("GET", "members", (200, 200, 200, 404, IN)),
     Row("POST", "invite", (400, 400, 400, 404, IN)),
     Row("GET", "invite", (405, 405, 405, 405, 405)),
@@ -71,6 +96,24 @@ ROWS = [
 DATA = {"member-role": {"role": "viewer"}, "project-keys": {"key": factories.SSH_KEY}}
 
 
+def images_of(project: Project | None, user: User, base: str, prefix: str) -> dict[str, str]:
+    """The addresses of an image and an import of a project, or of everybody."""
+    image = factories.make_image(project=project)
+    row = image_imports.request_import(project, ImportRequest("coming", total_bytes=5), user=user, file_max=10)
+    one, coming = f"{base}/{image.pk}", f"{base}/imports/{row.pk}"
+    names = {
+        "images": f"{base}/",
+        "image-new": f"{base}/new/",
+        "image-import": f"{coming}/",
+        "image-piece": f"{coming}/piece/",
+        "image-cancel": f"{coming}/cancel/",
+        "image-deprecate": f"{one}/deprecate/",
+        "image-confirm": f"{one}/confirm/",
+        "image-delete": f"{one}/delete/",
+    }
+    return {prefix + name: path for name, path in names.items()}
+
+
 @pytest.fixture
 def addresses(project: Project, vm: VM, owner: User, viewer: User) -> dict[str, str]:
     """A real address for each name; the member concerned is the viewer."""
@@ -90,6 +133,9 @@ def addresses(project: Project, vm: VM, owner: User, viewer: User) -> dict[str, 
         "vm-protection": f"{base}/vms/web-1/protection/",
         "vm-confirm": f"{base}/vms/web-1/confirm/stop/",
         "vm-act": f"{base}/vms/web-1/suspend/",
+        "vm-charts": f"{base}/vms/web-1/charts/",
+        "charts": f"{base}/charts/",
+        "host-charts": "/operators/hosts/host-1/charts/",
         "operations": f"{base}/operations/",
         "operation": f"{base}/operations/{operation.pk}/",
         "keys": "/account/keys/",
@@ -97,6 +143,8 @@ def addresses(project: Project, vm: VM, owner: User, viewer: User) -> dict[str, 
         "project-keys": f"{base}/keys/",
         "project-key-remove": f"{base}/keys/{key.pk}/remove/",
         "vm-keys": f"{base}/vms/web-1/keys/",
+        **images_of(project, owner, f"{base}/images", ""),
+        **images_of(None, factories.make_user(is_staff=True), "/images", "public-"),
         "members": f"{base}/members/",
         "invite": f"{base}/members/invite/",
         "member-role": f"{base}/members/{member.pk}/role/",

@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action, Asker
-from lifecycle.models import VM, Host, Operation, Project, Transition, User
+from lifecycle.models import VM, Host, ImageImport, Operation, Project, Transition, User
 from lifecycle.services import keys, projects
 from tests import factories
 from tests.web.conftest import finished
@@ -31,6 +31,10 @@ PAGES = {
     "project charts": ("/projects/lab/charts/?span=day", {}),
     "host charts": ("/operators/hosts/host-1/charts/?span=day", {}),
     "operations": ("/projects/lab/operations/", {}),
+    "images": ("/projects/lab/images/", {}),
+    "images, for htmx": ("/projects/lab/images/", HTMX),
+    "image form": ("/projects/lab/images/new/", {}),
+    "public images": ("/images/", {}),
     "keys": ("/account/keys/", {}),
     "project keys": ("/projects/lab/keys/", {}),
     "members": ("/projects/lab/members/", {}),
@@ -56,6 +60,10 @@ def filled(request: pytest.FixtureRequest, project: Project, host: Host, catalog
         keys.add_user_key(owner, factories.make_public_key())
         keys.add_project_key(project, factories.make_public_key(), user=owner)
         vm.key_people.add(owner)
+        factories.make_image(project=project, created_by=owner)
+        factories.make_image()
+        for place in (project, None):
+            ImageImport.objects.create(project=place, user=owner, name=f"image-{number}", status="failed")
         factories.make_host()
     return size
 

@@ -24,7 +24,7 @@ def new(request: Request, slug: str) -> HttpResponse:
     """The form and what it sends. The hidden request id makes two clicks one VM."""
     place = place_of(request.user, slug)
     place.require(Right.USE_VMS)
-    choices = VMChoices()
+    choices = VMChoices(place.project)
     if request.method == "GET":
         mine = SSHKey.objects.filter(user=request.user).exists()
         initial = {"request_id": uuid.uuid4(), "ssh_keys": "" if mine else _last_keys(place)}
