@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.db.models import Sum
+from django.db.models import Q, Sum
 
 from lifecycle.domain.access import Right, may
 from lifecycle.domain.errors import Forbidden, InvalidInput, NotFound, QuotaExceeded
@@ -73,7 +73,7 @@ def delete(image: Image, *, user: User) -> None:
     found = Image.objects.kept().select_for_update().filter(pk=image.pk).first()
     if found is None:
         raise NotFound("This image is not there any more.")
-    users = VM.objects.live().filter(image=found).order_by("name")
+    users = VM.objects.live().filter(Q(image=found) | Q(cdrom=found) | Q(next_cdrom=found)).order_by("name")
     if number := users.count():
         raise InvalidInput(
             "%(name)s is in use: the disks of %(number)s VMs stand on it (%(first)s …). Delete those VMs first, or "

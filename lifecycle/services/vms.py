@@ -20,6 +20,7 @@ from lifecycle.domain.errors import (
 from lifecycle.domain.quotas import Amounts
 from lifecycle.domain.transitions import TABLE, Action, Asker, allowed_actions, may_preempt, may_start
 from lifecycle.models import VM, Disk, Image, MachineType, Operation, Project, User, Zone
+from lifecycle.models.images import Firmware, Kind
 from lifecycle.realtime import publish
 from lifecycle.services import networks, operations, quotas
 from lifecycle.services.db import lock_project, service
@@ -27,6 +28,10 @@ from lifecycle.services.transitions import born, move
 
 #: Actions that take vCPUs and memory which the VM does not hold while it rests: quota is asked first.
 _NEEDS_COMPUTE = frozenset({Action.START, Action.RESUME})
+
+
+#: The empty disk of a VM that is made from a CD, when nobody says its size.
+CD_DISK_GIB = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,7 @@ class VMRequest:
     zone: str = ""
     machine_type: str = ""  # a name, or custom-VCPUS-MEMORY
     image: str = ""  # a name or a family
+    firmware: str = ""  # empty: as the image says
     disk_gib: int | None = None
     ssh_keys: str = ""
     use_project_keys: bool = True
@@ -80,9 +86,8 @@ def request_create(
         return again
     guests.check_name(request.name)
     zone, image, machine_type = _zone(request.zone), _image(project, request.image), _machine_type(request.machine_type)
-    disk_gib = guests.check_disk(
-        image.min_disk_gib if request.disk_gib is None else request.disk_gib, image.min_disk_gib
-    )
+    default_gib = CD_DISK_GIB if image.kind == Kind.ISO else image.min_disk_gib
+    disk_gib = guests.check_disk(default_gib if request.disk_gib is None else request.disk_gib, image.min_disk_gib)
     if machine_type.memory_mib < image.min_memory_mib:
         raise InvalidInput(
             "The image needs at least %(least)s MiB of memory; this machine type has %(value)s.",
@@ -95,6 +100,9 @@ def request_create(
         name=request.name,
         zone=zone,
         image=image,
+        firmware=_firmware(request.firmware or image.firmware),
+        cdrom=image if image.kind == Kind.ISO else None,
+        next_cdrom=image if image.kind == Kind.ISO else None,
         machine_type=machine_type,
         vcpus=machine_type.vcpus,
         memory_mib=machine_type.memory_mib,
@@ -170,6 +178,28 @@ def set_deletion_protection(vm: VM, on: bool, *, user: User | None) -> None:
     publish.vm_changed(vm.id)
 
 
+@service
+def set_cdrom(vm: VM, image_id: int | None, *, user: User | None) -> None:
+    """Put a CD into the VM's drive at its next start, or (None) take it out.
+
+    Raises:
+        InvalidInput: no such CD for this project. Forbidden, NotFound.
+    """
+    project = lock_project(vm.project_id)
+    authorise(project, user, Action.START)
+    found = _live(vm)
+    if found.adopted:
+        raise InvalidInput("This VM was adopted: its definition is that of its maker.", field="cdrom")
+    image = None
+    if image_id is not None:
+        cds = Image.objects.usable_in(project).filter(kind=Kind.ISO, status=Image.Status.READY)
+        image = cds.filter(pk=image_id).first()
+        if image is None:
+            raise InvalidInput("There is no such CD. Choose one from the list.", field="cdrom")
+    VM.objects.filter(pk=found.pk).update(next_cdrom=image)
+    publish.vm_changed(found.pk)
+
+
 def _same_request(project: Project, request_id: UUID | None) -> Operation | None:
     if request_id is None:
         return None
@@ -218,9 +248,10 @@ def _zone(name: str) -> Zone:
 
 def _image(project: Project, name: str) -> Image:
     """By name, the project's own before a public one; else the newest of a family."""
-    ready = Image.objects.usable_in(project).filter(status=Image.Status.READY, kind="disk")
+    ready = Image.objects.usable_in(project).filter(status=Image.Status.READY)
     if not name:
-        found = ready.filter(project__isnull=True).order_by("pk").first() or ready.order_by("pk").first()
+        disks = ready.filter(kind=Kind.DISK)
+        found = disks.filter(project__isnull=True).order_by("pk").first() or disks.order_by("pk").first()
     else:
         found = (
             ready.filter(name=name).order_by(F("project").asc(nulls_last=True)).first()
@@ -231,6 +262,12 @@ def _image(project: Project, name: str) -> Image:
             "There is no image %(value)s that is ready. Choose one from the list.", field="image", value=name or "–"
         )
     return found
+
+
+def _firmware(name: str) -> str:
+    if name not in Firmware.values:
+        raise InvalidInput("There is no firmware %(value)s.", field="firmware", value=name)
+    return name
 
 
 def _machine_type(name: str) -> MachineType:

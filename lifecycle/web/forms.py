@@ -80,6 +80,12 @@ class VMForm(PortalForm):
     disk_gib = forms.IntegerField(
         label=_("Disk size (GiB)"), required=False, help_text=_("Empty: as large as the image needs.")
     )
+    firmware = forms.ChoiceField(
+        label=_("Firmware"),
+        required=False,
+        choices=[("", _("As the image says")), *Firmware.choices],
+        help_text=_("What starts the guest's boot loader."),
+    )
     zone = forms.CharField(label=_("Zone"), required=False)
     startup_script = forms.CharField(
         label=_("Startup script"),
@@ -172,6 +178,7 @@ class VMForm(PortalForm):
             zone=data["zone"],
             machine_type=machine_type,
             image=data["image"],
+            firmware=data["firmware"],
             disk_gib=data["disk_gib"],
             ssh_keys=data["ssh_keys"],
             use_my_keys=data["use_my_keys"],
@@ -189,8 +196,8 @@ class VMChoices:
 
     def __init__(self, project: Project) -> None:
         self.machine_types = list(MachineType.objects.filter(retired=False))
-        ready = Image.objects.usable_in(project).filter(status=Image.Status.READY, kind="disk")
-        self.images = list(ready.order_by(F("project").asc(nulls_first=True), "pk"))
+        ready = Image.objects.usable_in(project).filter(status=Image.Status.READY)
+        self.images = list(ready.order_by("kind", F("project").asc(nulls_first=True), "pk"))
         self.zones = list(Zone.objects.order_by("name"))
 
     @property
@@ -202,7 +209,7 @@ class VMChoices:
     @property
     def image(self) -> Image | None:
         """The default image."""
-        return next(iter(self.images), None)
+        return next((image for image in self.images if image.kind == "disk"), None)
 
 
 class ProjectForm(PortalForm):

@@ -53,6 +53,7 @@ urlpatterns = [
     path(f"{_vm}/fragment/", vm_page.fragment, name="vm-fragment"),
     path(f"{_vm}/charts/", charts.vm, name="vm-charts"),
     path(f"{_vm}/keys/", keys.choose, name="vm-keys"),
+    path(f"{_vm}/cdrom/", vm_actions.set_cdrom, name="vm-cdrom"),
     path(f"{_vm}/protection/", vm_actions.protect, name="vm-protection"),
     path(f"{_vm}/confirm/<confirmed_action:action>/", vm_actions.confirm, name="vm-confirm"),
     path(f"{_vm}/<vm_action:action>/", vm_actions.act, name="vm-act"),

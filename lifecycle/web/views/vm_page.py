@@ -7,7 +7,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from lifecycle.models import VM, Operation, SerialLog, Transition
+from lifecycle.models import VM, Image, Operation, SerialLog, Transition
 from lifecycle.web.access import Place, buried_vm_in, place_of, vm_in
 from lifecycle.web.http import Request, page_param, signed_in
 from lifecycle.web.refusals import Refusal
@@ -78,7 +78,7 @@ def head_context(place: Place, vm: VM) -> dict[str, Any]:
 
 
 def vm_context(request: Request, place: Place, vm: VM) -> dict[str, Any]:
-    """All but the serial output: five queries."""
+    """All but the serial output: six queries."""
     recent = list(Operation.objects.filter(vm=vm).select_related("user").prefetch_related("steps")[:RECENT_OPERATIONS])
     running = next((operation for operation in recent if not operation.is_done), None)
     page = page_param(request, "timeline")
@@ -88,6 +88,7 @@ def vm_context(request: Request, place: Place, vm: VM) -> dict[str, Any]:
         "vm": vm,
         "disks": list(vm.disks.all()),
         "key_people": list(vm.key_people.all()),
+        "cds": _cds(place),
         "operation": running,
         "latest": running or next(iter(recent), None),
         "recent": recent,
@@ -100,6 +101,11 @@ def vm_context(request: Request, place: Place, vm: VM) -> dict[str, Any]:
         "fragment": "panel",
         "fragment_query": f"&timeline={page}",
     }
+
+
+def _cds(place: Place) -> list[Image]:
+    """What may be put into the drive."""
+    return list(Image.objects.usable_in(place.project).filter(kind="iso", status=Image.Status.READY).order_by("name"))
 
 
 def gone_context(vm: VM) -> dict[str, Any]:
