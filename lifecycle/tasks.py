@@ -11,6 +11,7 @@ from celery import Task, shared_task
 from celery.signals import worker_init, worker_shutting_down
 
 from lifecycle.domain.alerts import Condition, Kind
+from lifecycle.imaging.importer import importer
 from lifecycle.operations import engine, registry
 from lifecycle.operations.drain import drain
 from lifecycle.operations.sweeper import sweeper
@@ -136,6 +137,7 @@ def forget_old_rows() -> int:
 @worker_init.connect  # not worker_ready, which waits for Redis
 def _start_sweeping(**_kwargs: Any) -> None:
     sweeper.start()
+    importer.start()
     lookout.lookout.start(registry.DEADLINES)
 
 
@@ -143,4 +145,5 @@ def _start_sweeping(**_kwargs: Any) -> None:
 def _stop_sweeping(**_kwargs: Any) -> None:
     drain.begin()
     sweeper.stop()
+    importer.stop()
     lookout.lookout.stop()

@@ -32,6 +32,13 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 # Where the gateway of the consoles listens, `unix:/path` or `host:port`: for the web process, not for people.
 GATEWAY_ADDRESS = env.str("VMPORTAL_GATEWAY", default=f"unix:{VAR / 'run' / 'gateway.sock'}")
 IMAGE_STORE = Path(env.str("VMPORTAL_IMAGE_STORE", default=str(VAR / "images")))
+# What may become an image: the file's size, the size of its disk, and from which networks beside the public ones it
+# may be fetched.
+IMAGE_IMPORT_MAX_GIB = env.int("VMPORTAL_IMAGE_IMPORT_MAX_GIB", default=20)
+IMAGE_IMPORT_MAX_DISK_GIB = env.int("VMPORTAL_IMAGE_IMPORT_MAX_DISK_GIB", default=200)
+IMAGE_IMPORT_ALLOWED_NETWORKS: list[str] = env.list("VMPORTAL_IMAGE_IMPORT_ALLOWED_NETWORKS", default=[])
+# An upload in one form, without the script that sends it in pieces.
+IMAGE_PLAIN_UPLOAD_MAX_MIB = env.int("VMPORTAL_IMAGE_PLAIN_UPLOAD_MAX_MIB", default=1024)
 PROTECTED_ADDRESSES: list[str] = env.list("VMPORTAL_PROTECTED_ADDRESSES", default=read.own_addresses())
 
 # --- the pace of the machinery ---------------------------------------------------------------------------------

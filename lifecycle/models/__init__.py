@@ -8,7 +8,8 @@ from lifecycle.models.findings import Finding
 from lifecycle.models.fleet import Host, HostLease, MachineType, Reservation, Zone
 from lifecycle.models.flight import ConfigChange, LibvirtEvent
 from lifecycle.models.history import Event, Transition
-from lifecycle.models.images import Image
+from lifecycle.models.images import Image, ImageImport
+from lifecycle.models.keys import SSHKey
 from lifecycle.models.metering import MeteringInterval
 from lifecycle.models.networks import Address, Network
 from lifecycle.models.operations import Operation, OperationStep
@@ -37,6 +38,7 @@ __all__ = [
     "HostLease",
     "HostUsage",
     "Image",
+    "ImageImport",
     "Invitation",
     "LibvirtEvent",
     "MachineType",
@@ -52,6 +54,7 @@ __all__ = [
     "RepairEntry",
     "Reservation",
     "Round",
+    "SSHKey",
     "SavedView",
     "SerialChunk",
     "SerialLog",

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from django.db.models import F
 
 from lifecycle.domain import guests, vm_labels
 from lifecycle.domain.errors import (
@@ -21,6 +22,7 @@ from lifecycle.domain.errors import (
 from lifecycle.domain.quotas import Amounts
 from lifecycle.domain.transitions import TABLE, Action, Asker, allowed_actions, may_preempt, may_start
 from lifecycle.models import VM, Disk, Image, MachineType, Operation, Project, User, Zone
+from lifecycle.models.images import Firmware, Kind
 from lifecycle.realtime import publish
 from lifecycle.services import audit, config_changes, networks, operations, quotas
 from lifecycle.services.access import authorise
@@ -31,6 +33,10 @@ from lifecycle.services.transitions import born, move
 _NEEDS_COMPUTE = frozenset({Action.START, Action.RESUME})
 
 
+#: The empty disk of a VM that is made from a CD, when nobody says its size.
+CD_DISK_GIB = 10
+
+
 @dataclass(frozen=True, slots=True)
 class VMRequest:
     """What a person says of a new VM; empty means the default. Memory in MiB, disk in GiB."""
@@ -39,8 +45,11 @@ class VMRequest:
     zone: str = ""
     machine_type: str = ""  # a name, or custom-VCPUS-MEMORY
     image: str = ""  # a name or a family
+    firmware: str = ""  # empty: as the image says
     disk_gib: int | None = None
     ssh_keys: str = ""
+    use_project_keys: bool = True
+    use_my_keys: bool = False  # the keys that the person who asks keeps
     startup_script: str = ""
     user_data: str = ""
     automatic_restart: bool = True
@@ -68,10 +77,9 @@ def request_create(
     if again := _same_request(project, request_id, Action.CREATE, digest=request.digest()):
         return again
     guests.check_name(request.name)
-    zone, image, machine_type = _zone(request.zone), _image(request.image), _machine_type(request.machine_type)
-    disk_gib = guests.check_disk(
-        image.min_disk_gib if request.disk_gib is None else request.disk_gib, image.min_disk_gib
-    )
+    zone, image, machine_type = _zone(request.zone), _image(project, request.image), _machine_type(request.machine_type)
+    default_gib = CD_DISK_GIB if image.kind == Kind.ISO else image.min_disk_gib
+    disk_gib = guests.check_disk(default_gib if request.disk_gib is None else request.disk_gib, image.min_disk_gib)
     if machine_type.memory_mib < image.min_memory_mib:
         raise InvalidInput(
             "The image needs at least %(least)s MiB of memory; this machine type has %(value)s.",
@@ -84,12 +92,16 @@ def request_create(
         name=request.name,
         zone=zone,
         image=image,
+        firmware=_firmware(request.firmware or image.firmware),
+        cdrom=image if image.kind == Kind.ISO else None,
+        next_cdrom=image if image.kind == Kind.ISO else None,
         machine_type=machine_type,
         vcpus=machine_type.vcpus,
         memory_mib=machine_type.memory_mib,
         cpu_quota_percent=machine_type.cpu_quota_percent,
         mac=networks.new_mac(),
         ssh_keys=guests.check_ssh_keys(request.ssh_keys),
+        use_project_keys=request.use_project_keys,
         startup_script=guests.check_startup_script(request.startup_script),
         user_data=guests.check_user_data(request.user_data),
         automatic_restart=request.automatic_restart,
@@ -102,7 +114,10 @@ def request_create(
     )
     _refuse_taken_name(project, request.name)
     quotas.check(project, Amounts(1, vm.vcpus, vm.memory_mib, disk_gib))
-    return _write(vm, disk_gib, user, request_id, request.digest())
+    operation = _write(vm, disk_gib, user, request_id, request.digest())
+    if request.use_my_keys and user is not None:
+        vm.key_people.add(user)
+    return operation
 
 
 @service
@@ -161,6 +176,28 @@ def set_deletion_protection(vm: VM, on: bool, *, user: User | None) -> None:
         VM.objects.live().filter(pk=vm.pk).update(deletion_protection=on)
     audit.record("vm.protection", project=project, user=user, target=vm.name, details={"on": on})
     publish.vm_changed(vm.id)
+
+
+@service
+def set_cdrom(vm: VM, image_id: int | None, *, user: User | None) -> None:
+    """Put a CD into the VM's drive at its next start, or (None) take it out.
+
+    Raises:
+        InvalidInput: no such CD for this project. Forbidden, NotFound.
+    """
+    project = lock_project(vm.project_id)
+    authorise(project, user, Action.START)
+    found = _live(vm)
+    if found.adopted:
+        raise InvalidInput("This VM was adopted: its definition is that of its maker.", field="cdrom")
+    image = None
+    if image_id is not None:
+        cds = Image.objects.usable_in(project).filter(kind=Kind.ISO, status=Image.Status.READY)
+        image = cds.filter(pk=image_id).first()
+        if image is None:
+            raise InvalidInput("There is no such CD. Choose one from the list.", field="cdrom")
+    VM.objects.filter(pk=found.pk).update(next_cdrom=image)
+    publish.vm_changed(found.pk)
 
 
 def _same_request(
@@ -224,17 +261,28 @@ def _zone(name: str) -> Zone:
     return found
 
 
-def _image(name: str) -> Image:
-    ready = Image.objects.filter(status=Image.Status.READY)
+def _image(project: Project, name: str) -> Image:
+    """By name, the project's own before a public one; else the newest of a family."""
+    ready = Image.objects.usable_in(project).filter(status=Image.Status.READY)
     if not name:
-        found = ready.order_by("pk").first()
+        disks = ready.filter(kind=Kind.DISK)
+        found = disks.filter(project__isnull=True).order_by("pk").first() or disks.order_by("pk").first()
     else:
-        found = ready.filter(name=name).first() or ready.filter(family=name).order_by("-pk").first()
+        found = (
+            ready.filter(name=name).order_by(F("project").asc(nulls_last=True)).first()
+            or ready.filter(family=name).order_by("-pk").first()
+        )
     if found is None:
         raise InvalidInput(
             "There is no image %(value)s that is ready. Choose one from the list.", field="image", value=name or "–"
         )
     return found
+
+
+def _firmware(name: str) -> str:
+    if name not in Firmware.values:
+        raise InvalidInput("There is no firmware %(value)s.", field="firmware", value=name)
+    return name
 
 
 def _machine_type(name: str) -> MachineType:

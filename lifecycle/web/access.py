@@ -83,7 +83,7 @@ def _vms(place: Place) -> VMQuerySet:
     return (
         VM.objects.visible_to(place.user)
         .filter(project=place.project)
-        .select_related("host", "zone", "machine_type", "image", "address", "created_by")
+        .select_related("host", "zone", "machine_type", "image", "address", "created_by", "cdrom", "next_cdrom")
     )
 
 

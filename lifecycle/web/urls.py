@@ -1,13 +1,15 @@
 """The portal's addresses."""
 
-from django.urls import path, register_converter
+from django.urls import URLPattern, path, register_converter
 
 from lifecycle.web.views import (
     account,
     audit,
     charts,
     consoles,
+    images,
     invitations,
+    keys,
     members,
     metrics,
     notifications,
@@ -35,6 +37,22 @@ app_name = "web"
 _project = "projects/<slug:slug>"
 _vm = f"{_project}/vms/<slug:name>"
 
+
+def _images(base: str, prefix: str) -> list[URLPattern]:
+    """Images of a project, or of everybody."""
+    one, coming = f"{base}/<int:image_id>", f"{base}/imports/<uuid:import_id>"
+    return [
+        path(f"{base}/", images.index, name=f"{prefix}images"),
+        path(f"{base}/new/", images.new, name=f"{prefix}image-new"),
+        path(f"{coming}/", images.show, name=f"{prefix}image-import"),
+        path(f"{coming}/piece/", images.piece, name=f"{prefix}image-piece"),
+        path(f"{coming}/cancel/", images.cancel, name=f"{prefix}image-cancel"),
+        path(f"{one}/deprecate/", images.deprecate, name=f"{prefix}image-deprecate"),
+        path(f"{one}/confirm/", images.confirm_delete, name=f"{prefix}image-confirm"),
+        path(f"{one}/delete/", images.delete, name=f"{prefix}image-delete"),
+    ]
+
+
 urlpatterns = [
     path("", projects.home, name="home"),
     path("search/", search.search, name="search"),
@@ -58,6 +76,8 @@ urlpatterns = [
     path(f"{_vm}/console/sessions/<int:session_id>/cut/", consoles.cut, name="console-cut"),
     path(f"{_vm}/console/<console_kind:kind>/ticket/", consoles.ticket, name="console-ticket"),
     path(f"{_vm}/screen/", consoles.screen, name="vm-screen"),
+    path(f"{_vm}/keys/", keys.choose, name="vm-keys"),
+    path(f"{_vm}/cdrom/", vm_actions.set_cdrom, name="vm-cdrom"),
     path(f"{_vm}/protection/", vm_actions.protect, name="vm-protection"),
     path(f"{_vm}/confirm/<confirmed_action:action>/", vm_actions.confirm, name="vm-confirm"),
     path(f"{_vm}/<vm_action:action>/", vm_actions.act, name="vm-act"),
@@ -71,6 +91,10 @@ urlpatterns = [
     path(f"{_project}/members/<int:member_id>/confirm/", members.confirm_removal, name="member-confirm"),
     path(f"{_project}/members/<int:member_id>/remove/", members.remove, name="member-remove"),
     path(f"{_project}/members/invitations/<int:invitation_id>/revoke/", members.revoke, name="invitation-revoke"),
+    path(f"{_project}/keys/", keys.of_project, name="project-keys"),
+    path(f"{_project}/keys/<int:key_id>/remove/", keys.remove_of_project, name="project-key-remove"),
+    *_images(f"{_project}/images", ""),
+    *_images("images", "public-"),
     path(f"{_project}/snapshot.json", snapshot.snapshot, name="snapshot"),
     path("invitations/<str:token>/", invitations.show, name="invitation"),
     path("account/preferences/", account.preferences, name="preferences"),
@@ -78,6 +102,8 @@ urlpatterns = [
     path("notifications/", notifications.index, name="notifications"),
     path("notifications/read/", notifications.read_all, name="notifications-read"),
     path("notifications/<int:notification_id>/open/", notifications.open_one, name="notification-open"),
+    path("account/keys/", keys.mine, name="keys"),
+    path("account/keys/<int:key_id>/remove/", keys.remove_mine, name="key-remove"),
     path("account/language/", account.language, name="language"),
     path("account/theme/", account.theme, name="theme"),
     path("metrics", metrics.metrics, name="metrics"),

@@ -7,8 +7,10 @@ from django.test import Client
 from django.urls import URLPattern
 
 from lifecycle.models import VM, ConsoleSession, Membership, Notification, Operation, Project, User
-from lifecycle.services import projects
+from lifecycle.services import image_imports, keys, projects
+from lifecycle.services.image_imports import ImportRequest
 from lifecycle.web import urls
+from tests import factories
 from tests.web.conftest import Browser
 
 WHO = ("owner", "operator", "viewer", "stranger", "nobody")
@@ -58,6 +60,39 @@ ROWS = [
     Row("GET", "charts", (200, 200, 200, 404, IN)),
     Row("GET", "vm-charts", (200, 200, 200, 404, IN)),
     Row("GET", "host-charts", (403, 403, 403, 403, IN)),
+    Row("GET", "keys", (200, 200, 200, 200, IN)),
+    Row("POST", "keys", (400, 400, 400, 400, IN)),
+    Row("POST", "key-remove", (303, 303, 303, 303, IN)),
+    Row("GET", "key-remove", (405, 405, 405, 405, 405)),
+    Row("GET", "project-keys", (200, 200, 200, 404, IN)),
+    Row("POST", "project-keys", (303, 303, 403, 404, IN)),
+    Row("POST", "project-key-remove", (303, 303, 403, 404, IN)),
+    Row("GET", "project-key-remove", (405, 405, 405, 405, 405)),
+    Row("POST", "vm-keys", (303, 303, 303, 404, IN)),
+    Row("POST", "vm-cdrom", (303, 303, 403, 404, IN)),
+    Row("GET", "vm-cdrom", (405, 405, 405, 405, 405)),
+    Row("GET", "vm-keys", (405, 405, 405, 405, 405)),
+    Row("GET", "images", (200, 200, 200, 404, IN)),
+    Row("GET", "image-new", (200, 200, 403, 404, IN)),
+    Row("POST", "image-new", (400, 400, 403, 404, IN)),
+    Row("GET", "image-import", (200, 200, 200, 404, IN)),
+    Row("GET", "image-piece", (200, 200, 403, 404, IN)),
+    Row("POST", "image-piece", (400, 400, 403, 404, IN)),
+    Row("POST", "image-cancel", (303, 303, 403, 404, IN)),
+    Row("GET", "image-cancel", (405, 405, 405, 405, 405)),
+    Row("POST", "image-deprecate", (303, 303, 403, 404, IN)),
+    Row("GET", "image-deprecate", (405, 405, 405, 405, 405)),
+    Row("GET", "image-confirm", (200, 200, 403, 404, IN)),
+    Row("POST", "image-delete", (303, 303, 403, 404, IN)),
+    Row("GET", "image-delete", (405, 405, 405, 405, 405)),
+    *(
+        Row(method, f"public-{name}", (403, 403, 403, 403, IN))
+        for method, name in (
+            *(("GET", "images"), ("GET", "image-new"), ("POST", "image-new"), ("GET", "image-import")),
+            *(("GET", "image-piece"), ("POST", "image-cancel"), ("POST", "image-deprecate")),
+            *(("GET", "image-confirm"), ("POST", "image-delete")),
+        )
+    ),
     Row("GET", "members", (200, 200, 200, 404, IN)),
     Row("POST", "invite", (400, 400, 400, 404, IN)),
     Row("GET", "invite", (405, 405, 405, 405, 405)),
@@ -80,6 +115,28 @@ ROWS = [
 ]
 
 
+#: What is sent where an empty form is none.
+DATA = {"member-role": {"role": "viewer"}, "project-keys": {"key": factories.SSH_KEY}}
+
+
+def images_of(project: Project | None, user: User, base: str, prefix: str) -> dict[str, str]:
+    """The addresses of an image and an import of a project, or of everybody."""
+    image = factories.make_image(project=project)
+    row = image_imports.request_import(project, ImportRequest("coming", total_bytes=5), user=user, file_max=10)
+    one, coming = f"{base}/{image.pk}", f"{base}/imports/{row.pk}"
+    names = {
+        "images": f"{base}/",
+        "image-new": f"{base}/new/",
+        "image-import": f"{coming}/",
+        "image-piece": f"{coming}/piece/",
+        "image-cancel": f"{coming}/cancel/",
+        "image-deprecate": f"{one}/deprecate/",
+        "image-confirm": f"{one}/confirm/",
+        "image-delete": f"{one}/delete/",
+    }
+    return {prefix + name: path for name, path in names.items()}
+
+
 @pytest.fixture
 def addresses(project: Project, vm: VM, owner: User, viewer: User) -> dict[str, str]:
     """A real address for each name; the member concerned is the viewer."""
@@ -89,6 +146,7 @@ def addresses(project: Project, vm: VM, owner: User, viewer: User) -> dict[str, 
     operation = Operation.objects.get(vm=vm)
     notification = Notification.objects.create(user=owner, kind="invited", text="x")
     session = ConsoleSession.objects.create(vm=vm, project=project, user=owner, kind="serial")
+    key = keys.add_project_key(project, factories.make_public_key(), user=owner)
     return {
         "home": "/",
         "search": "/search/",
@@ -121,6 +179,14 @@ def addresses(project: Project, vm: VM, owner: User, viewer: User) -> dict[str, 
         "charts": f"{base}/charts/",
         "vm-charts": f"{base}/vms/web-1/charts/",
         "host-charts": "/operators/hosts/host-1/charts/",
+        "keys": "/account/keys/",
+        "key-remove": "/account/keys/1/remove/",
+        "project-keys": f"{base}/keys/",
+        "project-key-remove": f"{base}/keys/{key.pk}/remove/",
+        "vm-cdrom": f"{base}/vms/web-1/cdrom/",
+        "vm-keys": f"{base}/vms/web-1/keys/",
+        **images_of(project, owner, f"{base}/images", ""),
+        **images_of(None, factories.make_user(is_staff=True), "/images", "public-"),
         "members": f"{base}/members/",
         "invite": f"{base}/members/invite/",
         "member-role": f"{base}/members/{member.pk}/role/",
@@ -143,7 +209,7 @@ def test_everybody_gets_what_their_role_allows(
 ) -> None:
     user = None if WHO[who] == "nobody" else request.getfixturevalue(WHO[who])
     client: Client = browser(user)
-    data = {"role": "viewer"} if row.name == "member-role" else {}
+    data = DATA.get(row.name, {}) if row.method == "POST" else {}
     response = client.generic(row.method, addresses[row.name]) if not data else client.post(addresses[row.name], data)
     assert response.status_code == row.statuses[who]
     if response.status_code == IN and WHO[who] == "nobody":

@@ -11,6 +11,7 @@ from lifecycle.models import (
     ConfigChange,
     ConsoleSession,
     Host,
+    ImageImport,
     LibvirtEvent,
     Notification,
     Operation,
@@ -18,7 +19,7 @@ from lifecycle.models import (
     Transition,
     User,
 )
-from lifecycle.services import observations, projects, saved_views, vm_details
+from lifecycle.services import keys, observations, projects, saved_views, vm_details
 from tests import factories
 from tests.web.conftest import finished
 from tests.web.query_counts import counted
@@ -52,6 +53,12 @@ PAGES = {
     "project charts": ("/projects/lab/charts/?span=day", {}),
     "host charts": ("/operators/hosts/host-1/charts/?span=day", {}),
     "operations": ("/projects/lab/operations/", {}),
+    "images": ("/projects/lab/images/", {}),
+    "images, for htmx": ("/projects/lab/images/", HTMX),
+    "image form": ("/projects/lab/images/new/", {}),
+    "public images": ("/images/", {}),
+    "keys": ("/account/keys/", {}),
+    "project keys": ("/projects/lab/keys/", {}),
     "members": ("/projects/lab/members/", {}),
     "snapshot": ("/projects/lab/snapshot.json", {}),
     "operators": ("/operators/", {}),
@@ -81,6 +88,13 @@ def filled(request: pytest.FixtureRequest, project: Project, host: Host, catalog
         Notification.objects.create(user=owner, kind="invited", text="x")
         vm_details.set_labels(vm, {"env": "prod", "number": str(number)}, user=owner)
         saved_views.save(project, f"view {number}", "q=web", user=owner)
+        keys.add_user_key(owner, factories.make_public_key())
+        keys.add_project_key(project, factories.make_public_key(), user=owner)
+        vm.key_people.add(owner)
+        factories.make_image(project=project, created_by=owner)
+        factories.make_image()
+        for place in (project, None):
+            ImageImport.objects.create(project=place, user=owner, name=f"image-{number}", status="failed")
         factories.make_host()
     return size
 
