@@ -6,7 +6,8 @@ state holds: an address and a disk always, a host and a reservation where its st
 
 import base64
 import secrets
-from datetime import datetime
+from datetime import datetime, timedelta
+from decimal import Decimal
 from itertools import count, pairwise
 from typing import Any
 from uuid import UUID
@@ -15,6 +16,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from lifecycle.domain.access import Role
+from lifecycle.domain.pricing import Item, Line, Sort
 from lifecycle.domain.states import HOLDS_COMPUTE, Power, State
 from lifecycle.domain.transitions import Action, Asker
 from lifecycle.models import (
@@ -22,6 +24,7 @@ from lifecycle.models import (
     Disk,
     Host,
     Image,
+    Invoice,
     MachineType,
     Membership,
     Operation,
@@ -32,7 +35,7 @@ from lifecycle.models import (
     User,
     Zone,
 )
-from lifecycle.services import capacity, networks
+from lifecycle.services import capacity, invoices, networks
 from lifecycle.services.transitions import born, move
 
 _numbers = count(1)
@@ -231,6 +234,18 @@ def make_operation(vm: VM, action: Action, *, steps: tuple[str, ...] = (), **fie
         OperationStep(operation=operation, index=index, name=name) for index, name in enumerate(steps)
     )
     return operation
+
+
+def make_draft_invoice(vm: VM, month: str = "2026-02") -> Invoice:
+    """A draft of one line, about `vm`."""
+    since = datetime.fromisoformat(f"{month}-01T00:00:00+00:00")
+    hour = Decimal(3600)
+    line = Line(Sort.USAGE, Decimal("36.00"), str(vm.pk), Item.DISK, "standard", vm.zone.name, 1, hour, Decimal("0.01"))
+    made = invoices.write_draft(
+        vm.project, invoices.Draft(month, since, since + timedelta(days=28), "EUR", [line], month.encode())
+    )
+    assert made
+    return made
 
 
 def reload_vm(vm_id: UUID) -> VM:

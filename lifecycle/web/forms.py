@@ -13,6 +13,7 @@ from lifecycle.domain import guests, imports, vm_labels
 from lifecycle.domain.errors import DomainError, InvalidInput
 from lifecycle.models import Image, MachineType, Project, Zone
 from lifecycle.models.images import Firmware
+from lifecycle.models.prices import LANGUAGE_CHOICES
 from lifecycle.models.projects import ROLE_CHOICES
 from lifecycle.services.image_imports import ImportRequest
 from lifecycle.services.vms import VMRequest
@@ -375,3 +376,31 @@ class PreferencesForm(PortalForm):
             ("", _("As the browser says")),
             *((code, own.get(code, name)) for code, name in settings.LANGUAGES),
         ]
+
+
+class AccountForm(PortalForm):
+    """Where a project's bills go."""
+
+    name = forms.CharField(label=_("Name on the invoice"), required=False, max_length=200)
+    address = forms.CharField(
+        label=_("Postal address"), required=False, max_length=500, widget=forms.Textarea({"rows": 3})
+    )
+    country = forms.CharField(
+        label=_("Country"), required=False, max_length=2, help_text=_("Two letters, as in FR or DE.")
+    )
+    tax_id = forms.CharField(label=_("Tax number"), required=False, max_length=30)
+    email = forms.EmailField(label=_("E-mail for invoices"), required=False)
+    language = forms.ChoiceField(label=_("Language of invoices"), choices=LANGUAGE_CHOICES)
+    time_zone = forms.ChoiceField(
+        label=_("Time zone"),
+        choices=lambda: _zone_choices()[1:],
+        help_text=_("A month begins at midnight there. A change counts from the next month on."),
+    )
+
+
+class PromotionForm(PortalForm):
+    """A promotion code."""
+
+    code = forms.CharField(
+        label=_("Promotion code"), max_length=40, widget=forms.TextInput({"autocomplete": "off", "spellcheck": "false"})
+    )

@@ -5,6 +5,7 @@ from django.urls import URLPattern, path, register_converter
 from lifecycle.web.views import (
     account,
     audit,
+    billing,
     charts,
     consoles,
     images,
@@ -30,6 +31,7 @@ from lifecycle.web.views import (
 
 register_converter(vm_actions.ActionConverter, "vm_action")
 register_converter(consoles.KindConverter, "console_kind")
+register_converter(billing.DocumentConverter, "document")
 register_converter(vm_actions.ConfirmedActionConverter, "confirmed_action")
 
 app_name = "web"
@@ -96,6 +98,15 @@ urlpatterns = [
     *_images(f"{_project}/images", ""),
     *_images("images", "public-"),
     path(f"{_project}/snapshot.json", snapshot.snapshot, name="snapshot"),
+    path(f"{_project}/billing/", billing.overview, name="billing"),
+    path(f"{_project}/billing/account/", billing.change_account, name="billing-account"),
+    path(f"{_project}/billing/promotion/", billing.redeem, name="billing-promotion"),
+    path(f"{_project}/billing/preview/", billing.preview, name="billing-preview"),
+    path(f"{_project}/billing/invoices/", billing.invoices, name="invoices"),
+    path(f"{_project}/billing/invoices/<int:number>/", billing.invoice, name="invoice"),
+    path(f"{_project}/billing/invoices/<int:number>/lines/<int:position>/", billing.line, name="invoice-line"),
+    path(f"{_project}/billing/invoices/<int:number>/<document:ending>/", billing.download, name="invoice-download"),
+    path(f"{_vm}/costs/", billing.vm, name="vm-costs"),
     path("invitations/<str:token>/", invitations.show, name="invitation"),
     path("account/preferences/", account.preferences, name="preferences"),
     path("account/notifications/", notifications.choices, name="notification-choices"),

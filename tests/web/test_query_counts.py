@@ -60,6 +60,12 @@ PAGES = {
     "keys": ("/account/keys/", {}),
     "project keys": ("/projects/lab/keys/", {}),
     "members": ("/projects/lab/members/", {}),
+    "billing": ("/projects/lab/billing/", {}),
+    "billing preview": ("/projects/lab/billing/preview/", {}),
+    "invoices": ("/projects/lab/billing/invoices/", {}),
+    "invoice": ("/projects/lab/billing/invoices/1/", {}),
+    "invoice line": ("/projects/lab/billing/invoices/1/lines/1/", {}),
+    "vm costs": ("/projects/lab/vms/vm-0/costs/", {}),
     "snapshot": ("/projects/lab/snapshot.json", {}),
     "operators": ("/operators/", {}),
 }
@@ -81,6 +87,7 @@ def filled(request: pytest.FixtureRequest, project: Project, host: Host, catalog
                     vm=vm, project=project, user=owner, kind="serial", closed_at=closed, ending=ending
                 )
         _transitions(vm, owner, size)
+        factories.make_draft_invoice(vm, f"2026-{number + 1:02}")
         factories.make_operation(vm, Action.RESET, steps=("reset_domain",), user=owner)
         factories.add_member(project, factories.make_user(), "viewer")  # type: ignore[arg-type]
         projects.invite(project, f"somebody-{number}@example.org", "viewer", user=owner)

@@ -17,6 +17,7 @@ from lifecycle.services.vms import request_create
 from lifecycle.web.access import Place, place_of
 from lifecycle.web.forms import VMChoices, VMForm
 from lifecycle.web.http import Request, SeeOther, signed_in
+from lifecycle.web.views.billing import preview_of
 
 
 @require_http_methods(["GET", "POST"])
@@ -50,6 +51,7 @@ def _show(request: Request, place: Place, form: VMForm, status: int = 200) -> Ht
         "place": place,
         "form": form,
         "meters": quota_meters(place),
+        "preview": preview_of(request),
         "my_keys": [key for key in kept if key.user_id],
         "project_keys": [key for key in kept if key.project_id],
     }
