@@ -32,6 +32,9 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 IMAGE_STORE = Path(env.str("VMPORTAL_IMAGE_STORE", default=str(VAR / "images")))
 PROTECTED_ADDRESSES: list[str] = env.list("VMPORTAL_PROTECTED_ADDRESSES", default=read.own_addresses())
 
+# --- the API ---------------------------------------------------------------------------------------------------
+API_CALLS_PER_MINUTE = env.int("VMPORTAL_API_CALLS_PER_MINUTE", default=600)  # of one token
+
 # --- the pace of the machinery ---------------------------------------------------------------------------------
 OPERATION_LEASE_SECONDS = env.int("VMPORTAL_OPERATION_LEASE_SECONDS", default=30)
 SWEEP_SECONDS = env.int("VMPORTAL_SWEEP_SECONDS", default=3)

@@ -12,6 +12,7 @@ from lifecycle.models.operations import Operation, OperationStep
 from lifecycle.models.projects import Invitation, Membership, Project, Quota
 from lifecycle.models.repairs import Cleanup, Repair, RepairEntry
 from lifecycle.models.rounds import Round
+from lifecycle.models.tokens import ApiToken
 from lifecycle.models.usage import HostUsage, VMUsage
 from lifecycle.models.vms import VM, Disk, SerialLog
 
@@ -20,6 +21,7 @@ __all__ = [
     "Address",
     "Alert",
     "AlertDelivery",
+    "ApiToken",
     "Cleanup",
     "Disk",
     "Event",

@@ -77,6 +77,13 @@ class VM(models.Model):
     ssh_keys = models.TextField(_("SSH keys"), blank=True, default="")
     startup_script = models.TextField(_("startup script"), blank=True, default="")
     user_data = models.TextField(_("user data"), blank=True, default="")
+    # As it was given to the API, `ssh-keys`, `startup-script` and `user-data` included: see services.vm_metadata.
+    metadata = models.JSONField(
+        _("metadata"), default=dict, blank=True, db_default=models.Value({}, models.JSONField()), editable=False
+    )
+    tags = models.JSONField(
+        _("network tags"), default=list, blank=True, db_default=models.Value([], models.JSONField()), editable=False
+    )
     automatic_restart = models.BooleanField(_("automatic restart"), default=True)
     # Columns that came later have a default in the database: processes of the version before still insert.
     host_error_timeout_seconds = models.PositiveSmallIntegerField(

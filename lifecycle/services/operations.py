@@ -17,7 +17,8 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from lifecycle.domain.errors import OperationPreempted
+from lifecycle.domain.access import Right, may
+from lifecycle.domain.errors import Forbidden, NotFound, OperationPreempted
 from lifecycle.domain.transitions import Action, Asker
 from lifecycle.models import VM, Operation, OperationStep, User
 from lifecycle.realtime import publish
@@ -119,6 +120,21 @@ def record_done(
         error=error,
         vm_fence=vm.fence,
     )
+
+
+@service
+def hide_from_api(operation: Operation, *, user: User) -> None:
+    """Take a finished operation out of the API's answers; its row, the project's history, stays.
+
+    Raises:
+        NotFound, Forbidden: the user is a stranger, or only looks.
+    """
+    role = operation.project.role_of(user)
+    if role is None:
+        raise NotFound("There is no such project.")
+    if not may(role, Right.USE_VMS):
+        raise Forbidden("Your role in this project (%(role)s) does not allow this. Ask an owner.", role=role)
+    Operation.objects.filter(pk=operation.pk, status=Status.DONE).update(hidden_from_api=True)
 
 
 # -- leases --------------------------------------------------------------------------------------

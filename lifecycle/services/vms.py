@@ -1,6 +1,7 @@
 """What people ask of VMs."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
@@ -16,6 +17,7 @@ from lifecycle.domain.errors import (
     NotFound,
     OperationInProgress,
 )
+from lifecycle.domain.metadata import check_metadata, check_tags
 from lifecycle.domain.quotas import Amounts
 from lifecycle.domain.transitions import TABLE, Action, Asker, allowed_actions, may_preempt, may_start
 from lifecycle.models import VM, Disk, Image, MachineType, Operation, Project, User, Zone
@@ -44,6 +46,9 @@ class VMRequest:
     host_error_timeout_seconds: int = 90
     stop_grace_seconds: int = 90
     deletion_protection: bool = False
+    disk_auto_delete: bool = True
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
 
 
 def authorise(project: Project, user: User | None, action: Action) -> None:
@@ -104,11 +109,14 @@ def request_create(
         host_error_timeout_seconds=guests.check_host_error_timeout(request.host_error_timeout_seconds),
         stop_grace_seconds=guests.check_grace(request.stop_grace_seconds),
         deletion_protection=request.deletion_protection,
+        metadata=check_metadata(request.metadata),
+        tags=check_tags(request.tags),
         created_by=user,
     )
     _refuse_taken_name(project, request.name)
     quotas.check(project, Amounts(1, vm.vcpus, vm.memory_mib, disk_gib))
-    return _write(vm, disk_gib, user, request_id)
+    disk = Disk(vm=vm, size_gib=disk_gib, auto_delete=request.disk_auto_delete)
+    return _write(vm, disk, user, request_id)
 
 
 @service
@@ -246,13 +254,14 @@ def _refuse_taken_name(project: Project, name: str) -> None:
         raise NameTaken("This project already has a VM called %(name)s.", field="name", name=name)
 
 
-def _write(vm: VM, disk_gib: int, user: User | None, request_id: UUID | None) -> Operation:
+def _write(vm: VM, disk: Disk, user: User | None, request_id: UUID | None) -> Operation:
     try:
         with transaction.atomic():
             vm.save(force_insert=True)
     except IntegrityError as error:  # a MAC drawn twice, or a name taken outside of the lock
         raise NameTaken("This project already has a VM called %(name)s.", field="name", name=vm.name) from error
-    Disk.objects.create(vm=vm, name=vm.name, size_gib=disk_gib, volume=vm.disk_volume)
+    disk.name, disk.volume = vm.name, vm.disk_volume
+    disk.save(force_insert=True)
     networks.give_address(vm)
     operation = operations.open_operation(
         vm, Action.CREATE, asked_by=Asker.USER, user=user, request_id=request_id, data={"asked_in": ""}

@@ -7,7 +7,7 @@ from django.test import Client
 from django.urls import URLPattern
 
 from lifecycle.models import VM, Membership, Operation, Project, User
-from lifecycle.services import projects
+from lifecycle.services import projects, tokens
 from lifecycle.web import urls
 from tests.web.conftest import Browser
 
@@ -49,6 +49,10 @@ ROWS = [
     Row("GET", "snapshot", (200, 200, 200, 404, IN)),
     Row("GET", "invitation", (200, 200, 200, 200, 200)),
     Row("GET", "preferences", (200, 200, 200, 200, IN)),
+    Row("GET", "tokens", (200, 200, 200, 200, IN)),
+    Row("POST", "tokens", (400, 400, 400, 400, IN)),
+    Row("POST", "token-revoke", (303, 404, 404, 404, IN)),
+    Row("GET", "token-revoke", (405, 405, 405, 405, 405)),
     Row("GET", "operators", (403, 403, 403, 403, IN)),
     Row("GET", "language", (405, 405, 405, 405, 405)),
     Row("POST", "language", (303, 303, 303, 303, 303)),
@@ -63,7 +67,10 @@ def addresses(project: Project, vm: VM, owner: User, viewer: User) -> dict[str, 
     member = Membership.objects.get(project=project, user=viewer)
     invitation, token = projects.invite(project, "new@example.org", "viewer", user=owner)
     operation = Operation.objects.get(vm=vm)
+    access_token, _secret = tokens.create(owner, "laptop", [project], may_write=False)
     return {
+        "tokens": "/account/tokens/",
+        "token-revoke": f"/account/tokens/{access_token.pk}/revoke/",
         "home": "/",
         "projects": "/projects/",
         "project-new": "/projects/new/",
