@@ -3,10 +3,12 @@
 from typing import Any
 from uuid import UUID
 
+from django.db.models import QuerySet
+
 from lifecycle.api.call import Call
 from lifecycle.api.errors import not_found
 from lifecycle.api.links import range_of, region_of
-from lifecycle.models import VM, Operation, Zone
+from lifecycle.models import VM, Change, Operation, Zone
 from lifecycle.models.vms import VMQuerySet
 
 
@@ -49,12 +51,13 @@ def by_name_or_id(text: str) -> dict[str, Any]:
     return {"name": text.replace("\0", "?")}
 
 
-def operations(call: Call) -> Any:
-    """The project's operations that its clients may see, with what an answer shows of each."""
-    return Operation.objects.filter(project=call.project, hidden_from_api=False).select_related("vm__zone", "user")
+def operations(call: Call, **conditions: Any) -> "list[QuerySet[Any]]":
+    """The project's operations and changes that its clients may see, with what an answer shows of each."""
+    asked = {"project": call.project, "hidden_from_api": False, **conditions}
+    return [kind.objects.filter(**asked).select_related("vm__zone", "user") for kind in (Operation, Change)]
 
 
-def operation_in(call: Call) -> Operation:
+def operation_in(call: Call) -> Operation | Change:
     """The zone's operation of the address."""
     zone = zone_in(call)
     text = call.path["operation"]
@@ -65,7 +68,8 @@ def operation_in(call: Call) -> Operation:
             condition = {"pk": UUID(text.removeprefix("operation-"))}
         except ValueError:
             raise call.missing() from None
-    found: Operation | None = operations(call).filter(vm__zone=zone, **condition).first()
-    if found is None:
-        raise call.missing()
-    return found
+    for rows in operations(call, vm__zone=zone, **condition):
+        found: Operation | Change | None = rows.first()
+        if found is not None:
+            return found
+    raise call.missing()

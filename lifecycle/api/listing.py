@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import heapq
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,16 +52,20 @@ def order_by(call: Call) -> str:
 
 
 def page_of(
-    call: Call, rows: "QuerySet[Row]", build: Callable[[Row], Item], order: Order
+    call: Call, rows: "QuerySet[Row] | Sequence[QuerySet[Any]]", build: Callable[[Row], Item], order: Order
 ) -> tuple[list[tuple[Row, Item]], str]:
-    """One page of `rows` with what stands for each on the wire, and the token of the next ("" after the last)."""
+    """One page of `rows` with what stands for each on the wire, and the token of the next ("" after the last).
+
+    Several sets of rows with the same columns make one list.
+    """
     wanted = filters.parse(call.query.get("filter", ""))
     most = max_results(call)
     newest_first = order_by(call) == NEWEST_FIRST
     columns = order.by_time if newest_first else order.by_name
-    ordered = rows.order_by(*(f"-{column}" if newest_first else column for column in columns))
     kept: list[tuple[Row, Item]] = []
-    for row in _from(ordered, columns, _after(call, columns), newest_first, most + 1):
+    for row in _merged(
+        [rows] if isinstance(rows, QuerySet) else rows, columns, _after(call, columns), newest_first, most + 1
+    ):
         item = build(row)
         if not wanted(dict(item)):
             continue
@@ -68,6 +73,17 @@ def page_of(
             return kept, _token(order_by(call), [getattr(kept[-1][0], column) for column in columns])
         kept.append((row, item))
     return kept, ""
+
+
+def _merged(
+    sets: "Sequence[QuerySet[Any]]", columns: Sequence[str], after: list[Any] | None, newest_first: bool, size: int
+) -> Iterator[Any]:
+    def place(row: Any) -> tuple[Any, ...]:
+        return tuple(getattr(row, column) for column in columns)
+
+    order = [f"-{column}" if newest_first else column for column in columns]
+    streams = [_from(rows.order_by(*order), columns, after, newest_first, size) for rows in sets]
+    return heapq.merge(*streams, key=place, reverse=newest_first)
 
 
 def _from(

@@ -335,6 +335,10 @@ class Nothing(TypedDict):
     """An empty answer."""
 
 
+class MachineTypeRequest(TypedDict, total=False):
+    machineType: str
+
+
 class ErrorItem(TypedDict, total=False):
     message: str
     domain: str

@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('lifecycle', '0007_rounds'),
+        ('lifecycle', '0014_usage'),
     ]
 
     operations = [

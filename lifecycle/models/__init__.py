@@ -2,6 +2,7 @@
 
 from lifecycle.models.accounts import User
 from lifecycle.models.alerts import Alert, AlertDelivery
+from lifecycle.models.changes import Change
 from lifecycle.models.findings import Finding
 from lifecycle.models.fleet import Host, HostLease, MachineType, Reservation, Zone
 from lifecycle.models.history import Event, Transition
@@ -22,6 +23,7 @@ __all__ = [
     "Alert",
     "AlertDelivery",
     "ApiToken",
+    "Change",
     "Cleanup",
     "Disk",
     "Event",

@@ -115,6 +115,7 @@ class VM(models.Model):
     )
     created_at = models.DateTimeField(_("created"), default=timezone.now)
     last_started_at = models.DateTimeField(_("last started"), null=True, blank=True)
+    resized_at = models.DateTimeField(_("size changed"), null=True, blank=True, editable=False)
     deleted_at = models.DateTimeField(_("deleted"), null=True, blank=True)
 
     objects = VMQuerySet.as_manager()
@@ -151,6 +152,13 @@ class VM(models.Model):
     def lifecycle_state(self) -> State:
         """`state` as the type the domain speaks."""
         return State(self.state)
+
+    @property
+    def awaits_its_size(self) -> bool:
+        """Whether its size was changed since its last start: its domain has the one before until the next."""
+        if self.resized_at is None:
+            return False
+        return self.last_started_at is None or self.last_started_at < self.resized_at
 
     @property
     def domain_name(self) -> str:

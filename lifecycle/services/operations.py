@@ -20,7 +20,7 @@ from django.utils import timezone
 from lifecycle.domain.access import Right, may
 from lifecycle.domain.errors import Forbidden, NotFound, OperationPreempted
 from lifecycle.domain.transitions import Action, Asker
-from lifecycle.models import VM, Operation, OperationStep, User
+from lifecycle.models import VM, Change, Operation, OperationStep, User
 from lifecycle.realtime import publish
 from lifecycle.services import bell
 from lifecycle.services.db import lock_project, service
@@ -123,7 +123,7 @@ def record_done(
 
 
 @service
-def hide_from_api(operation: Operation, *, user: User) -> None:
+def hide_from_api(operation: Operation | Change, *, user: User) -> None:
     """Take a finished operation out of the API's answers; its row, the project's history, stays.
 
     Raises:
@@ -134,7 +134,7 @@ def hide_from_api(operation: Operation, *, user: User) -> None:
         raise NotFound("There is no such project.")
     if not may(role, Right.USE_VMS):
         raise Forbidden("Your role in this project (%(role)s) does not allow this. Ask an owner.", role=role)
-    Operation.objects.filter(pk=operation.pk, status=Status.DONE).update(hidden_from_api=True)
+    type(operation).objects.filter(pk=operation.pk).update(hidden_from_api=True)
 
 
 # -- leases --------------------------------------------------------------------------------------

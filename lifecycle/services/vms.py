@@ -81,7 +81,7 @@ def request_create(
     if again := _same_request(project, request_id):
         return again
     guests.check_name(request.name)
-    zone, image, machine_type = _zone(request.zone), _image(request.image), _machine_type(request.machine_type)
+    zone, image, machine_type = _zone(request.zone), _image(request.image), machine_type_of(request.machine_type)
     disk_gib = guests.check_disk(
         image.min_disk_gib if request.disk_gib is None else request.disk_gib, image.min_disk_gib
     )
@@ -230,8 +230,12 @@ def _image(name: str) -> Image:
     return found
 
 
-def _machine_type(name: str) -> MachineType:
-    """A known type, or a custom one, which is made at its first use."""
+def machine_type_of(name: str) -> MachineType:
+    """A known type, or a custom one, which is made at its first use; the default for no name.
+
+    Raises:
+        InvalidInput: there is none of that name, or it is not offered any more.
+    """
     if not name:
         found = MachineType.objects.filter(is_default=True).first() or MachineType.objects.filter(retired=False).first()
     else:

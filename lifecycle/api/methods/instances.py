@@ -5,13 +5,12 @@ from typing import Any
 from lifecycle.api import bodies, finders, new_instance, schemas
 from lifecycle.api.call import Call
 from lifecycle.api.listing import Order, aggregated_answer, list_answer, page_of
+from lifecycle.api.methods.operations import answer_of, known_operation
 from lifecycle.api.registry import LIST_PARAMETERS, method
 from lifecycle.api.resources.instances import instance_of, rows
-from lifecycle.api.resources.operations import operation_of
 from lifecycle.api.schemas import Instance, Operation
 from lifecycle.domain.transitions import Action
 from lifecycle.models import VM, Zone
-from lifecycle.models import Operation as Row
 from lifecycle.services.vms import request_action, request_create
 
 _ALL = "projects/{project}/zones/{zone}/instances"
@@ -54,7 +53,7 @@ def insert(call: Call) -> Operation:
     """Create a VM from an image. What it cannot have is refused; what clients ask for by default is warned of."""
     request = new_instance.request_of(call, finders.zone_in(call))
     row = request_create(call.project, request, user=call.user, request_id=call.request_id)
-    answer = _answer(call, row)
+    answer = answer_of(call, row)
     if notes := new_instance.notes_on(call.body):
         answer["warnings"] = [
             {"code": "FIELD_VALUE_OVERRIDEN", "message": why, "data": [{"key": "field_name", "value": name}]}
@@ -103,19 +102,6 @@ def resume(call: Call) -> Operation:
 def _act(call: Call, action: Action) -> Operation:
     """Ask for an action. With a known `requestId` the VM may be gone already: the operation answers for it."""
     if again := known_operation(call):
-        return _answer(call, again)
+        return again
     vm: VM = finders.vm_in(call)
-    return _answer(call, request_action(vm, action, user=call.user, request_id=call.request_id))
-
-
-def known_operation(call: Call) -> Row | None:
-    """The operation of this request, when it was made before."""
-    if call.request_id is None:
-        return None
-    found: Row | None = finders.operations(call).filter(request_id=call.request_id).first()
-    return found
-
-
-def _answer(call: Call, row: Row) -> Operation:
-    fresh: Row = finders.operations(call).get(pk=row.pk)
-    return operation_of(fresh, call.links)
+    return answer_of(call, request_action(vm, action, user=call.user, request_id=call.request_id))

@@ -74,7 +74,7 @@ def _attached(disk: Disk, index: int, vm: VM, links: Links) -> AttachedDisk:
         "type": "PERSISTENT",
         "mode": "READ_WRITE",
         "source": links.zonal(vm.zone.name, "disks", disk.name),
-        "deviceName": disk.name if not disk.boot else "boot",
+        "deviceName": device_name(disk),
         "index": index,
         "boot": disk.boot,
         "autoDelete": disk.auto_delete,
@@ -82,6 +82,11 @@ def _attached(disk: Disk, index: int, vm: VM, links: Links) -> AttachedDisk:
         "diskSizeGb": Int64(str(disk.size_gib)),
         "architecture": ARCHITECTURES.get(vm.image.architecture, "ARCHITECTURE_UNSPECIFIED"),
     }
+
+
+def device_name(disk: Disk) -> str:
+    """What the VM calls the disk."""
+    return "boot" if disk.boot else disk.name
 
 
 def _interface(vm: VM, links: Links) -> NetworkInterface:

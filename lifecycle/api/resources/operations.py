@@ -7,6 +7,7 @@ from lifecycle.api.links import Links, number_of
 from lifecycle.api.resources.times import wire_time
 from lifecycle.api.schemas import Int64, Operation
 from lifecycle.domain.transitions import Action
+from lifecycle.models import Change
 from lifecycle.models import Operation as Row
 
 #: What each action is called on the wire; what nobody asked for has the name of its system event.
@@ -31,30 +32,19 @@ TYPES: Final[dict[str, str]] = {
 }
 
 
-def name_of(row: Row) -> str:
+def name_of(row: Row | Change) -> str:
     """The operation's name on the wire."""
     return f"operation-{row.pk}"
 
 
-def operation_of(row: Row, links: Links) -> Operation:
+def operation_of(row: Row | Change, links: Links) -> Operation:
     """The operation on the wire. One that failed says so twice: Google's Python client sees the second alone."""
-    zone = row.vm.zone.name
-    found: Operation = {
-        "kind": "compute#operation",
-        "id": Int64(number_of(row.pk)),
-        "name": name_of(row),
-        "zone": links.zone(zone),
-        "operationType": TYPES.get(row.action, row.action),
-        "targetLink": links.zonal(zone, "instances", row.target_name),
-        "targetId": Int64(number_of(row.vm_id)),
-        "status": row.status,
-        "user": _user(row),
-        "progress": 100 if row.is_done else row.progress,
-        "insertTime": wire_time(row.insert_time),
-        "selfLink": links.zonal(zone, "operations", name_of(row)),
-    }
-    if row.request_id:
-        found["clientOperationId"] = str(row.request_id)
+    found = _common(row, links)
+    if isinstance(row, Change):
+        at = wire_time(row.insert_time)
+        return found | {"operationType": row.kind, "status": "DONE", "progress": 100, "startTime": at, "endTime": at}
+    found |= {"operationType": TYPES.get(row.action, row.action), "status": row.status}
+    found["progress"] = 100 if row.is_done else row.progress
     if row.start_time:
         found["startTime"] = wire_time(row.start_time)
     if row.end_time:
@@ -67,7 +57,25 @@ def operation_of(row: Row, links: Links) -> Operation:
     return found
 
 
-def _user(row: Row) -> str:
+def _common(row: Row | Change, links: Links) -> Operation:
+    zone = row.vm.zone.name
+    found: Operation = {
+        "kind": "compute#operation",
+        "id": Int64(number_of(row.pk)),
+        "name": name_of(row),
+        "zone": links.zone(zone),
+        "targetLink": links.zonal(zone, "instances", row.target_name),
+        "targetId": Int64(number_of(row.vm_id)),
+        "user": _user(row),
+        "insertTime": wire_time(row.insert_time),
+        "selfLink": links.zonal(zone, "operations", name_of(row)),
+    }
+    if row.request_id:
+        found["clientOperationId"] = str(row.request_id)
+    return found
+
+
+def _user(row: Row | Change) -> str:
     if row.user is None:
         return "system"
     return row.user.email or row.user.get_username()
