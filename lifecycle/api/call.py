@@ -47,7 +47,7 @@ class Call:
 
     def missing(self) -> ApiError:
         """The resource of this call's own address is not there."""
-        filled = self.method.path
+        filled = self.method.path[: self.method.path.rindex("}") + 1]  # without the verb that may follow
         for name, value in self.path.items():
             filled = filled.replace("{" + name + "}", value)
         return not_found(filled)

@@ -11,6 +11,7 @@ from vmportal.launcher.backup import backup
 from vmportal.launcher.display import Display, report_error
 from vmportal.launcher.down import down
 from vmportal.launcher.errors import PortalError
+from vmportal.launcher.gcloud import gcloud
 from vmportal.launcher.installation import CHECKOUT, Installation
 from vmportal.launcher.libvirtd import with_group
 from vmportal.launcher.logs import logs
@@ -23,7 +24,7 @@ from vmportal.launcher.up import up
 DEFAULT_PORT = 8000
 INTERRUPTED = 130
 # Their words are passed on as they are, options included.
-PASSING = ("manage", "test", "bench")
+PASSING = ("manage", "test", "bench", "gcloud")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -63,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
         ("manage", "Django's manage.py, with this installation's settings"),
         ("test", "check everything; further words go to pytest"),
         ("bench", "measure, beside raw libvirt"),
+        ("gcloud", "an installed gcloud, pointed at this installation"),
     ):
         commands.add_parser(name, help=text, add_help=False)
     return main
@@ -125,6 +127,8 @@ def _dispatch(arguments: argparse.Namespace, words: list[str]) -> int:
             return manage(installation, words)
         case "test":
             return test(installation, words, Display())
+        case "gcloud":
+            return gcloud(installation, words)
         case _:
             return bench(installation, words, Display())
 
