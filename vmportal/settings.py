@@ -41,6 +41,9 @@ IMAGE_IMPORT_ALLOWED_NETWORKS: list[str] = env.list("VMPORTAL_IMAGE_IMPORT_ALLOW
 IMAGE_PLAIN_UPLOAD_MAX_MIB = env.int("VMPORTAL_IMAGE_PLAIN_UPLOAD_MAX_MIB", default=1024)
 PROTECTED_ADDRESSES: list[str] = env.list("VMPORTAL_PROTECTED_ADDRESSES", default=read.own_addresses())
 
+# --- the API ---------------------------------------------------------------------------------------------------
+API_CALLS_PER_MINUTE = env.int("VMPORTAL_API_CALLS_PER_MINUTE", default=600)  # of one token
+
 # --- the pace of the machinery ---------------------------------------------------------------------------------
 OPERATION_LEASE_SECONDS = env.int("VMPORTAL_OPERATION_LEASE_SECONDS", default=30)
 SWEEP_SECONDS = env.int("VMPORTAL_SWEEP_SECONDS", default=3)

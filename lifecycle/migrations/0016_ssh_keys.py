@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('lifecycle', '0014_usage'),
+        ('lifecycle', '0015_flight_recorder'),
     ]
 
     operations = [

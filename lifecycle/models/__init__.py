@@ -3,6 +3,7 @@
 from lifecycle.models.accounts import User
 from lifecycle.models.alerts import Alert, AlertDelivery
 from lifecycle.models.audit import AuditEntry
+from lifecycle.models.changes import Change
 from lifecycle.models.consoles import ConsoleKind, ConsoleSession, ConsoleTicket, SerialChunk
 from lifecycle.models.findings import Finding
 from lifecycle.models.fleet import Host, HostLease, MachineType, Reservation, Zone
@@ -28,6 +29,7 @@ from lifecycle.models.prices import (
 from lifecycle.models.projects import Invitation, Membership, Project, Quota
 from lifecycle.models.repairs import Cleanup, Repair, RepairEntry
 from lifecycle.models.rounds import Round
+from lifecycle.models.tokens import ApiToken
 from lifecycle.models.usage import HostUsage, VMUsage
 from lifecycle.models.vms import VM, Disk, SerialLog
 
@@ -36,8 +38,10 @@ __all__ = [
     "Address",
     "Alert",
     "AlertDelivery",
+    "ApiToken",
     "AuditEntry",
     "BillingAccount",
+    "Change",
     "Cleanup",
     "CommittedUse",
     "ConfigChange",

@@ -110,6 +110,13 @@ class VM(models.Model):
     host_keys_seen_at = models.DateTimeField(_("host keys printed"), null=True, blank=True, editable=False)
     startup_script = models.TextField(_("startup script"), blank=True, default="")
     user_data = models.TextField(_("user data"), blank=True, default="")
+    # As it was given to the API, `ssh-keys`, `startup-script` and `user-data` included: see services.vm_metadata.
+    metadata = models.JSONField(
+        _("metadata"), default=dict, blank=True, db_default=models.Value({}, models.JSONField()), editable=False
+    )
+    tags = models.JSONField(
+        _("network tags"), default=list, blank=True, db_default=models.Value([], models.JSONField()), editable=False
+    )
     automatic_restart = models.BooleanField(_("automatic restart"), default=True)
     # Columns that came later have a default in the database: processes of the version before still insert.
     host_error_timeout_seconds = models.PositiveSmallIntegerField(
@@ -145,6 +152,7 @@ class VM(models.Model):
     )
     created_at = models.DateTimeField(_("created"), default=timezone.now)
     last_started_at = models.DateTimeField(_("last started"), null=True, blank=True)
+    resized_at = models.DateTimeField(_("size changed"), null=True, blank=True, editable=False)
     deleted_at = models.DateTimeField(_("deleted"), null=True, blank=True)
 
     objects = VMQuerySet.as_manager()
@@ -196,6 +204,13 @@ class VM(models.Model):
         if self.cdrom_id is None:
             return ("hd",)
         return ("hd", "cdrom") if self.made_from_cd else ("cdrom", "hd")
+
+    @property
+    def awaits_its_size(self) -> bool:
+        """Whether its size was changed since its last start: its domain has the one before until the next."""
+        if self.resized_at is None:
+            return False
+        return self.last_started_at is None or self.last_started_at < self.resized_at
 
     @property
     def domain_name(self) -> str:

@@ -18,9 +18,10 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from lifecycle import tracing
-from lifecycle.domain.errors import ActionNotAllowed, OperationCancelled, OperationPreempted
+from lifecycle.domain.access import Right, may
+from lifecycle.domain.errors import ActionNotAllowed, Forbidden, NotFound, OperationCancelled, OperationPreempted
 from lifecycle.domain.transitions import Action, Asker, may_cancel
-from lifecycle.models import VM, Operation, OperationStep, User
+from lifecycle.models import VM, Change, Operation, OperationStep, User
 from lifecycle.realtime import publish
 from lifecycle.services import bell, notifications
 from lifecycle.services.access import authorise
@@ -175,6 +176,21 @@ def record_done(
         error=error,
         vm_fence=vm.fence,
     )
+
+
+@service
+def hide_from_api(operation: Operation | Change, *, user: User) -> None:
+    """Take a finished operation out of the API's answers; its row, the project's history, stays.
+
+    Raises:
+        NotFound, Forbidden: the user is a stranger, or only looks.
+    """
+    role = operation.project.role_of(user)
+    if role is None:
+        raise NotFound("There is no such project.")
+    if not may(role, Right.USE_VMS):
+        raise Forbidden("Your role in this project (%(role)s) does not allow this. Ask an owner.", role=role)
+    type(operation).objects.filter(pk=operation.pk).update(hidden_from_api=True)
 
 
 # -- leases --------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from lifecycle.domain.errors import (
     OperationInProgress,
     RequestIdReused,
 )
+from lifecycle.domain.metadata import check_metadata, check_tags
 from lifecycle.domain.quotas import Amounts
 from lifecycle.domain.transitions import TABLE, Action, Asker, allowed_actions, may_preempt, may_start
 from lifecycle.models import VM, Disk, Image, MachineType, Operation, Project, User, Zone
@@ -57,6 +58,9 @@ class VMRequest:
     stop_grace_seconds: int = 90
     deletion_protection: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
+    disk_auto_delete: bool = True
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
 
     def digest(self) -> str:
         """A short name of all that is asked for: another content has another."""
@@ -77,7 +81,11 @@ def request_create(
     if again := _same_request(project, request_id, Action.CREATE, digest=request.digest()):
         return again
     guests.check_name(request.name)
-    zone, image, machine_type = _zone(request.zone), _image(project, request.image), _machine_type(request.machine_type)
+    zone, image, machine_type = (
+        _zone(request.zone),
+        _image(project, request.image),
+        machine_type_of(request.machine_type),
+    )
     default_gib = CD_DISK_GIB if image.kind == Kind.ISO else image.min_disk_gib
     disk_gib = guests.check_disk(default_gib if request.disk_gib is None else request.disk_gib, image.min_disk_gib)
     if machine_type.memory_mib < image.min_memory_mib:
@@ -110,11 +118,14 @@ def request_create(
         deletion_protection=request.deletion_protection,
         labels=(labels := vm_labels.check_labels(request.labels)),
         label_text=vm_labels.as_searched(labels),
+        metadata=check_metadata(request.metadata),
+        tags=check_tags(request.tags),
         created_by=user,
     )
     _refuse_taken_name(project, request.name)
     quotas.check(project, Amounts(1, vm.vcpus, vm.memory_mib, disk_gib))
-    operation = _write(vm, disk_gib, user, request_id, request.digest())
+    disk = Disk(vm=vm, size_gib=disk_gib, auto_delete=request.disk_auto_delete)
+    operation = _write(vm, disk, user, request_id, request.digest())
     if request.use_my_keys and user is not None:
         vm.key_people.add(user)
     return operation
@@ -285,8 +296,12 @@ def _firmware(name: str) -> str:
     return name
 
 
-def _machine_type(name: str) -> MachineType:
-    """A known type, or a custom one, which is made at its first use."""
+def machine_type_of(name: str) -> MachineType:
+    """A known type, or a custom one, which is made at its first use; the default for no name.
+
+    Raises:
+        InvalidInput: there is none of that name, or it is not offered any more.
+    """
     if not name:
         found = MachineType.objects.filter(is_default=True).first() or MachineType.objects.filter(retired=False).first()
     else:
@@ -309,13 +324,14 @@ def _refuse_taken_name(project: Project, name: str) -> None:
         raise NameTaken("This project already has a VM called %(name)s.", field="name", name=name)
 
 
-def _write(vm: VM, disk_gib: int, user: User | None, request_id: UUID | None, digest: str) -> Operation:
+def _write(vm: VM, disk: Disk, user: User | None, request_id: UUID | None, digest: str) -> Operation:
     try:
         with transaction.atomic():
             vm.save(force_insert=True)
     except IntegrityError as error:  # a MAC drawn twice, or a name taken outside of the lock
         raise NameTaken("This project already has a VM called %(name)s.", field="name", name=vm.name) from error
-    Disk.objects.create(vm=vm, name=vm.name, size_gib=disk_gib, volume=vm.disk_volume)
+    disk.name, disk.volume = vm.name, vm.disk_volume
+    disk.save(force_insert=True)
     networks.give_address(vm)
     operation = operations.open_operation(
         vm,

@@ -15,6 +15,7 @@ from lifecycle.models import Image, MachineType, Project, Zone
 from lifecycle.models.images import Firmware
 from lifecycle.models.prices import LANGUAGE_CHOICES
 from lifecycle.models.projects import ROLE_CHOICES
+from lifecycle.services import tokens
 from lifecycle.services.image_imports import ImportRequest
 from lifecycle.services.vms import VMRequest
 from lifecycle.web.refusals import text_of
@@ -347,6 +348,36 @@ class InvitationForm(PortalForm):
         error_messages={"required": _("Say whom to invite.")},
     )
     role = forms.ChoiceField(label=_("Role"), choices=ROLE_CHOICES, initial="operator")
+
+
+class TokenForm(PortalForm):
+    """A new access token."""
+
+    name = forms.CharField(
+        label=_("Name"),
+        max_length=60,
+        widget=forms.TextInput({"autocomplete": "off", "placeholder": "laptop"}),
+        help_text=_("What will use it."),
+        error_messages={"required": _("Give the token a name.")},
+    )
+    projects = forms.MultipleChoiceField(
+        label=_("Projects"),
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"required": _("Choose at least one project for the token.")},
+    )
+    access = forms.ChoiceField(
+        label=_("Access"), choices=[("read", _("reads")), ("write", _("reads and changes"))], initial="read"
+    )
+    days = forms.IntegerField(
+        label=_("Days until it expires"), initial=90, min_value=tokens.DAYS[0], max_value=tokens.DAYS[-1]
+    )
+
+    def __init__(self, *args: Any, projects: list[Project], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = cast(forms.MultipleChoiceField, self.fields["projects"])
+        field.choices = [(project.slug, project.slug) for project in projects]
+        if len(projects) == 1:
+            field.initial = [projects[0].slug]
 
 
 def _zone_choices() -> list[tuple[str, Any]]:

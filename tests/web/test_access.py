@@ -7,7 +7,7 @@ from django.test import Client
 from django.urls import URLPattern
 
 from lifecycle.models import VM, ConsoleSession, Membership, Notification, Operation, Project, User
-from lifecycle.services import image_imports, keys, projects
+from lifecycle.services import image_imports, keys, projects, tokens
 from lifecycle.services.image_imports import ImportRequest
 from lifecycle.web import urls
 from tests import factories
@@ -118,6 +118,10 @@ ROWS = [
     Row("POST", "notifications-read", (303, 303, 303, 303, IN)),
     Row("GET", "notification-open", (405, 405, 405, 405, 405)),
     Row("POST", "notification-open", (303, 404, 404, 404, IN)),
+    Row("GET", "tokens", (200, 200, 200, 200, IN)),
+    Row("POST", "tokens", (400, 400, 400, 400, IN)),
+    Row("POST", "token-revoke", (303, 404, 404, 404, IN)),
+    Row("GET", "token-revoke", (405, 405, 405, 405, 405)),
     Row("GET", "operators", (403, 403, 403, 403, IN)),
     Row("GET", "language", (405, 405, 405, 405, 405)),
     Row("POST", "language", (303, 303, 303, 303, 303)),
@@ -158,7 +162,10 @@ def addresses(project: Project, vm: VM, owner: User, viewer: User) -> dict[str, 
     session = ConsoleSession.objects.create(vm=vm, project=project, user=owner, kind="serial")
     key = keys.add_project_key(project, factories.make_public_key(), user=owner)
     bill = factories.make_draft_invoice(vm)
+    access_token, _secret = tokens.create(owner, "laptop", [project], may_write=False)
     return {
+        "tokens": "/account/tokens/",
+        "token-revoke": f"/account/tokens/{access_token.pk}/revoke/",
         "home": "/",
         "search": "/search/",
         "vm-bulk": f"{base}/vms/bulk/",
