@@ -9,8 +9,8 @@ from lifecycle.domain.transitions import Action
 from lifecycle.models import VM, User
 from lifecycle.realtime import publish
 from lifecycle.services import audit
+from lifecycle.services.access import authorise
 from lifecycle.services.db import lock_project, service
-from lifecycle.services.vms import authorise
 
 NOTES_MAX: Final = 4000  # characters
 

@@ -1,6 +1,7 @@
 """Tickets and sessions of consoles: who gets one, how often it opens, and what ends a session."""
 
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -92,7 +93,14 @@ def test_a_ticket_is_for_one_vm_kind_origin_and_session(vm: VM, owner: User, pro
         {"session_key": session_of(owner)},
         {"token": "x" * 43},
     ):
-        arguments = {"token": token, "session_key": key, "origin": ORIGIN, "vm_id": vm.pk, "kind": "serial", **wrong}
+        arguments: dict[str, Any] = {
+            "token": token,
+            "session_key": key,
+            "origin": ORIGIN,
+            "vm_id": vm.pk,
+            "kind": "serial",
+            **wrong,
+        }
         with pytest.raises(consoles.BadTicket):
             consoles.redeem(arguments.pop("token"), **arguments)
     assert redeem(token, key, vm.pk).vm_id == vm.pk  # none of them used it up

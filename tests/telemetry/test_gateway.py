@@ -15,6 +15,7 @@ from django.urls import path
 from pytest_django import Settings
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
 
 from lifecycle.domain.states import State
 from lifecycle.models import VM, ConsoleSession, Host, Project, User
@@ -107,7 +108,7 @@ def dial(web: Served, vm: VM, cookie: str, origin: str | None = None, kind: str 
     socket = connect(
         f"ws://127.0.0.1:{web.port}/ws/consoles/{vm.pk}/{kind}/",
         additional_headers=headers,
-        origin=origin or f"http://127.0.0.1:{web.port}",  # type: ignore[arg-type]
+        origin=Origin(origin or f"http://127.0.0.1:{web.port}"),
         proxy=None,
     )
     return Opened(socket)

@@ -11,11 +11,10 @@ from django.views.decorators.http import require_GET, require_http_methods
 from lifecycle.domain.errors import DomainError
 from lifecycle.domain.states import State
 from lifecycle.models import Membership, Project
-from lifecycle.services import projects
+from lifecycle.services import operations, projects
 from lifecycle.web import dashboard
 from lifecycle.web.forms import ProjectForm
 from lifecycle.web.http import Request, SeeOther, signed_in
-from lifecycle.web.views.operators import queue
 
 
 @require_GET
@@ -24,7 +23,7 @@ def home(request: Request) -> HttpResponse:
     """What runs, what changed and what waits for the reader; for operators also how the installation is."""
     context = dashboard.overview(request.user)
     if request.user.is_staff:
-        context |= {"installation": dashboard.installation(), "queue": queue()}
+        context |= {"installation": dashboard.installation(), "queue": operations.queue()}
     return render(request, "home/_panel.html" if request.htmx else "home/index.html", context)
 
 
