@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 ROUNDS = 6
@@ -43,7 +44,7 @@ def fill(count: int) -> tuple[int, list[UUID]]:
     projects: list[Project] = [factories.make_project() for _ in range(10)]
     model = factories.make_vm(projects[0], host=host)
     uuids = [uuid4() for _ in range(count)]
-    shape = {"zone": model.zone, "host": host, "machine_type": model.machine_type, "image": model.image}
+    shape: dict[str, Any] = {"zone": model.zone, "host": host, "machine_type": model.machine_type, "image": model.image}
     shape |= {"state": "RUNNING", "vcpus": 1, "memory_mib": 64}
     VM.objects.bulk_create(
         [
@@ -106,8 +107,9 @@ def main(count: int) -> None:
             batch_size=5000,
         )
     hours = timed(lambda: usage.sum_up_hours(begin + HOUR))
-    redis = Redis.from_url(settings.CHANNEL_LAYERS["default"]["CONFIG"]["hosts"][0]["address"])
-    ring = redis.memory_usage(redis.keys("*:usage:vm_*")[0])  # type: ignore[index]
+    layer: Any = settings.CHANNEL_LAYERS["default"]
+    redis: Any = Redis.from_url(layer["CONFIG"]["hosts"][0]["address"])
+    ring = redis.memory_usage(redis.keys("*:usage:vm_*")[0])
     print(f"VMs: {count}; database: {connection.vendor}")
     print(f"bulk call: {statistics.median(calls) * 1000:.0f} ms")
     print(f"rates, sums and Redis, every 10 s: {statistics.median(takes) * 1000:.0f} ms")
