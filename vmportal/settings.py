@@ -29,6 +29,8 @@ LISTEN = env.str("VMPORTAL_LISTEN", default="127.0.0.1")
 PUBLIC_URL = env.str("VMPORTAL_PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+# Where the gateway of the consoles listens, `unix:/path` or `host:port`: for the web process, not for people.
+GATEWAY_ADDRESS = env.str("VMPORTAL_GATEWAY", default=f"unix:{VAR / 'run' / 'gateway.sock'}")
 IMAGE_STORE = Path(env.str("VMPORTAL_IMAGE_STORE", default=str(VAR / "images")))
 PROTECTED_ADDRESSES: list[str] = env.list("VMPORTAL_PROTECTED_ADDRESSES", default=read.own_addresses())
 

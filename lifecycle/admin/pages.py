@@ -6,6 +6,7 @@ Apart from the package itself: the site's class lives in the package, and must b
 from lifecycle.admin import (
     alerts,
     catalog,
+    consoles,
     findings,
     hosts,
     networks,
@@ -20,6 +21,7 @@ from lifecycle.admin import (
 __all__ = [
     "alerts",
     "catalog",
+    "consoles",
     "findings",
     "hosts",
     "networks",

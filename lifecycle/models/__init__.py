@@ -2,6 +2,7 @@
 
 from lifecycle.models.accounts import User
 from lifecycle.models.alerts import Alert, AlertDelivery
+from lifecycle.models.consoles import ConsoleKind, ConsoleSession, ConsoleTicket, SerialChunk
 from lifecycle.models.findings import Finding
 from lifecycle.models.fleet import Host, HostLease, MachineType, Reservation, Zone
 from lifecycle.models.history import Event, Transition
@@ -21,6 +22,9 @@ __all__ = [
     "Alert",
     "AlertDelivery",
     "Cleanup",
+    "ConsoleKind",
+    "ConsoleSession",
+    "ConsoleTicket",
     "Disk",
     "Event",
     "Finding",
@@ -41,6 +45,7 @@ __all__ = [
     "RepairEntry",
     "Reservation",
     "Round",
+    "SerialChunk",
     "SerialLog",
     "Transition",
     "User",

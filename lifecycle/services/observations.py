@@ -19,9 +19,9 @@ from lifecycle.domain.errors import ResourcePoolExhausted
 from lifecycle.domain.recovery import DOWN
 from lifecycle.domain.states import Power, State
 from lifecycle.domain.transitions import Action, Asker
-from lifecycle.models import VM, Host, Operation, Repair, SerialLog
+from lifecycle.models import VM, Host, Operation, Repair, SerialChunk, SerialLog
 from lifecycle.realtime import publish
-from lifecycle.services import capacity, operations, repair_records
+from lifecycle.services import capacity, operations, repair_records, serial_history
 from lifecycle.services.db import lock_project, service
 from lifecycle.services.transitions import move
 
@@ -370,11 +370,16 @@ def append_serial(vm_id: UUID, text: str, *, read_from: int, read_to: int) -> bo
     whole = (kept.text + text.replace("\0", "\ufffd"))[-SerialLog.KEPT_CHARACTERS :]
     now = timezone.now()
     rows = SerialLog.objects.filter(vm=vm_id, read_bytes=read_from)
-    return bool(rows.update(text=whole, read_bytes=read_to, updated_at=now))
+    if not rows.update(text=whole, read_bytes=read_to, updated_at=now):
+        return False
+    serial_history.append(vm_id, text.replace("\0", "\ufffd"), now)
+    return True
 
 
 @service
 def forget_serial(vm_ids: Iterable[UUID]) -> int:
     """Drop the recorded output of VMs that are gone."""
-    deleted, _rows = SerialLog.objects.filter(vm__in=list(vm_ids), vm__deleted_at__isnull=False).delete()
+    gone = list(vm_ids)
+    SerialChunk.objects.filter(vm__in=gone, vm__deleted_at__isnull=False).delete()
+    deleted, _rows = SerialLog.objects.filter(vm__in=gone, vm__deleted_at__isnull=False).delete()
     return deleted

@@ -5,6 +5,7 @@ from django.urls import path, register_converter
 from lifecycle.web.views import (
     account,
     charts,
+    consoles,
     invitations,
     members,
     operations,
@@ -18,6 +19,7 @@ from lifecycle.web.views import (
 )
 
 register_converter(vm_actions.ActionConverter, "vm_action")
+register_converter(consoles.KindConverter, "console_kind")
 register_converter(vm_actions.ConfirmedActionConverter, "confirmed_action")
 
 app_name = "web"
@@ -34,6 +36,12 @@ urlpatterns = [
     path(f"{_vm}/", vm_page.show, name="vm"),
     path(f"{_vm}/fragment/", vm_page.fragment, name="vm-fragment"),
     path(f"{_vm}/charts/", charts.vm, name="vm-charts"),
+    path(f"{_vm}/console/", consoles.serial, name="vm-console"),
+    path(f"{_vm}/console/output.txt", consoles.output, name="vm-console-output"),
+    path(f"{_vm}/console/sessions/", consoles.sessions, name="console-sessions"),
+    path(f"{_vm}/console/sessions/<int:session_id>/cut/", consoles.cut, name="console-cut"),
+    path(f"{_vm}/console/<console_kind:kind>/ticket/", consoles.ticket, name="console-ticket"),
+    path(f"{_vm}/screen/", consoles.screen, name="vm-screen"),
     path(f"{_vm}/protection/", vm_actions.protect, name="vm-protection"),
     path(f"{_vm}/confirm/<confirmed_action:action>/", vm_actions.confirm, name="vm-confirm"),
     path(f"{_vm}/<vm_action:action>/", vm_actions.act, name="vm-act"),

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from lifecycle.domain.states import Power, State
-from lifecycle.models import VM, Alert, Finding, Host, Operation, Project, Repair
+from lifecycle.models import VM, Alert, ConsoleSession, Finding, Host, Operation, Project, Repair
 from lifecycle.services import observations
 from tests.factories import make_vm, reload_vm
 
@@ -36,7 +36,7 @@ def alert(db: None) -> Alert:
     return Alert.objects.create(key="x", kind="host_down", text="The host %(host)s is down.", params={"host": "h<1>"})
 
 
-def do(client: Client, row: Repair | Finding | Alert | VM, action: str, **fields: str) -> str:
+def do(client: Client, row: Repair | Finding | Alert | VM | ConsoleSession, action: str, **fields: str) -> str:
     """Run an action of the row's list; the page that follows."""
     url = reverse(f"admin:lifecycle_{row._meta.model_name}_changelist")
     data = {"action": action, ACTION_CHECKBOX_NAME: str(row.pk), **fields}
@@ -131,3 +131,13 @@ def test_operators_see_what_needs_them(admin_client: Client, repair: Repair, fin
 
 def test_operators_read_that_nothing_needs_them(admin_client: Client) -> None:
     assert "Nothing needs you." in admin_client.get(reverse("web:operators")).content.decode()
+
+
+def test_operators_see_and_cut_consoles(admin_client: Client, vm: VM) -> None:
+    session = ConsoleSession.objects.create(vm=vm, project=vm.project, user=vm.created_by, kind="serial")
+    assert admin_client.get(reverse("admin:lifecycle_consolesession_changelist")).status_code == 200
+    assert admin_client.get(reverse("admin:lifecycle_consolesession_change", args=[session.pk])).status_code == 200
+    assert "told to end." in do(admin_client, session, "cut")
+    session.refresh_from_db()
+    assert session.cut_at is not None
+    assert "has ended." in do(admin_client, session, "cut")

@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern
 
-from lifecycle.models import VM, Membership, Operation, Project, User
+from lifecycle.models import VM, ConsoleSession, Membership, Operation, Project, User
 from lifecycle.services import projects
 from lifecycle.web import urls
 from tests.web.conftest import Browser
@@ -37,6 +37,14 @@ ROWS = [
     Row("GET", "vm-confirm", (200, 200, 403, 404, IN)),
     Row("POST", "vm-act", (303, 303, 403, 404, IN)),
     Row("GET", "vm-act", (405, 405, 405, 405, 405)),
+    Row("GET", "vm-console", (200, 200, 200, 404, IN)),
+    Row("GET", "vm-screen", (200, 200, 200, 404, IN)),
+    Row("GET", "vm-console-output", (200, 200, 200, 404, IN)),
+    Row("GET", "console-sessions", (200, 200, 200, 404, IN)),
+    Row("POST", "console-ticket", (200, 200, 403, 404, IN)),
+    Row("GET", "console-ticket", (405, 405, 405, 405, 405)),
+    Row("POST", "console-cut", (303, 303, 403, 404, IN)),
+    Row("GET", "console-cut", (405, 405, 405, 405, 405)),
     Row("GET", "operations", (200, 200, 200, 404, IN)),
     Row("GET", "operation", (200, 200, 200, 404, IN)),
     Row("GET", "members", (200, 200, 200, 404, IN)),
@@ -63,6 +71,7 @@ def addresses(project: Project, vm: VM, owner: User, viewer: User) -> dict[str, 
     member = Membership.objects.get(project=project, user=viewer)
     invitation, token = projects.invite(project, "new@example.org", "viewer", user=owner)
     operation = Operation.objects.get(vm=vm)
+    session = ConsoleSession.objects.create(vm=vm, project=project, user=owner, kind="serial")
     return {
         "home": "/",
         "projects": "/projects/",
@@ -74,6 +83,12 @@ def addresses(project: Project, vm: VM, owner: User, viewer: User) -> dict[str, 
         "vm-protection": f"{base}/vms/web-1/protection/",
         "vm-confirm": f"{base}/vms/web-1/confirm/stop/",
         "vm-act": f"{base}/vms/web-1/suspend/",
+        "vm-console": f"{base}/vms/web-1/console/",
+        "vm-screen": f"{base}/vms/web-1/screen/",
+        "vm-console-output": f"{base}/vms/web-1/console/output.txt",
+        "console-sessions": f"{base}/vms/web-1/console/sessions/",
+        "console-ticket": f"{base}/vms/web-1/console/serial/ticket/",
+        "console-cut": f"{base}/vms/web-1/console/sessions/{session.pk}/cut/",
         "operations": f"{base}/operations/",
         "operation": f"{base}/operations/{operation.pk}/",
         "members": f"{base}/members/",

@@ -6,8 +6,8 @@ from django.utils import timezone
 
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action, Asker
-from lifecycle.models import VM, Host, Operation, Project, Transition, User
-from lifecycle.services import projects
+from lifecycle.models import VM, ConsoleSession, Host, Operation, Project, Transition, User
+from lifecycle.services import observations, projects
 from tests import factories
 from tests.web.conftest import finished
 from tests.web.query_counts import counted
@@ -25,6 +25,9 @@ PAGES = {
     "vm head, for htmx": ("/projects/lab/vms/vm-0/fragment/?part=head", HTMX),
     "vm panel, for htmx": ("/projects/lab/vms/vm-0/fragment/?part=panel", HTMX),
     "vm serial, for htmx": ("/projects/lab/vms/vm-0/fragment/?part=serial", HTMX),
+    "serial console": ("/projects/lab/vms/vm-0/console/?q=line", {}),
+    "screen": ("/projects/lab/vms/vm-0/screen/", {}),
+    "console sessions": ("/projects/lab/vms/vm-0/console/sessions/", {}),
     "confirmation": ("/projects/lab/vms/vm-0/confirm/delete/", {}),
     "vm charts": ("/projects/lab/vms/vm-0/charts/?span=day", {}),
     "vm charts, a month": ("/projects/lab/vms/vm-0/charts/?span=month", {}),
@@ -46,6 +49,12 @@ def filled(request: pytest.FixtureRequest, project: Project, host: Host, catalog
         vm = factories.make_vm(project, f"vm-{number}", State.RUNNING, host=host, created_by=owner)
         for _ in range(size):
             finished(vm, owner)
+            observations.append_serial(vm.pk, "line\n", read_from=0, read_to=0)
+            for closed in (None, timezone.now()):
+                ending = "left" if closed else ""
+                ConsoleSession.objects.create(
+                    vm=vm, project=project, user=owner, kind="serial", closed_at=closed, ending=ending
+                )
         _transitions(vm, owner, size)
         factories.make_operation(vm, Action.RESET, steps=("reset_domain",), user=owner)
         factories.add_member(project, factories.make_user(), "viewer")  # type: ignore[arg-type]

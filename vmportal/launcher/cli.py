@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     state = commands.add_parser("status", help="how it is; non-zero when unhealthy")
     state.add_argument("--json", action="store_true", help="for programs")
     log = commands.add_parser("logs", help="what the processes wrote")
-    log.add_argument("process", nargs="?", help="web, worker, beat, watcher, redis, supervisor or setup")
+    log.add_argument("process", nargs="?", help="web, gateway, worker, beat, watcher, redis, supervisor or setup")
     log.add_argument("-f", "--follow", action="store_true", help="go on as more comes")
     log.add_argument("-n", "--lines", type=int, default=50, help="how many lines (default 50)")
     saving = commands.add_parser("backup", help="save database, keys and settings to one file, while it runs")
