@@ -12,9 +12,11 @@ from celery.signals import worker_init, worker_shutting_down
 
 from lifecycle.billing import invoices, reminders
 from lifecycle.domain.alerts import Condition, Kind
+from lifecycle.imaging.importer import importer
 from lifecycle.operations import engine, registry
+from lifecycle.operations.drain import drain
 from lifecycle.operations.sweeper import sweeper
-from lifecycle.repair import delivery, expiry, images, lookout, periodic, silence
+from lifecycle.repair import delivery, expiry, images, lookout, notices, periodic, silence
 from lifecycle.services import alerts, bell, metering, operations, retention, rounds, usage
 
 log = logging.getLogger(__name__)
@@ -89,6 +91,7 @@ def check_alerts() -> None:
     """The round of alerts and the messages that are due, if no worker has just done it."""
     lookout.look(registry.DEADLINES)
     delivery.deliver()
+    notices.deliver()
 
 
 @shared_task(name="lifecycle.check_metering", queue="periodic", ignore_result=True)
@@ -146,10 +149,13 @@ def forget_old_rows() -> int:
 @worker_init.connect  # not worker_ready, which waits for Redis
 def _start_sweeping(**_kwargs: Any) -> None:
     sweeper.start()
+    importer.start()
     lookout.lookout.start(registry.DEADLINES)
 
 
 @worker_shutting_down.connect
 def _stop_sweeping(**_kwargs: Any) -> None:
+    drain.begin()
     sweeper.stop()
+    importer.stop()
     lookout.lookout.stop()

@@ -4,6 +4,7 @@ What a test does not name gets a sensible value. A VM made in any state holds wh
 state holds: an address and a disk always, a host and a reservation where its state has them.
 """
 
+import base64
 import secrets
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -53,6 +54,12 @@ _POWER = {
     State.REPAIRING: Power.CRASHED,
     State.PROVISIONING: Power.UNKNOWN,
 }
+
+
+def make_public_key(comment: str = "somebody@somewhere") -> str:
+    """A well-formed public key of its own."""
+    raw = b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + secrets.token_bytes(32)
+    return f"ssh-ed25519 {base64.b64encode(raw).decode()} {comment}"
 
 
 def make_user(username: str = "", *, password: str | None = None, **fields: Any) -> User:

@@ -22,7 +22,7 @@ def drop_guard(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('lifecycle', '0014_usage'),
+        ('lifecycle', '0020_unread_notifications'),
     ]
 
     operations = [

@@ -1,10 +1,10 @@
 """Rules of the database that Django's constraints cannot say, and the check that they are there.
 
-Triggers keep the log of transitions append-only, let a metering interval be closed once and no more, and refuse every
-change of a published price list, an issued invoice and a payment. That the
-intervals of a VM do not overlap is an exclusion constraint on PostgreSQL, made by a migration, and two triggers on
-SQLite. Django rebuilds a table on SQLite when it changes and drops its triggers without a word: after every migrate
-what is missing is put back, and the check `lifecycle.W001` finds what is not there.
+Triggers keep the log of transitions and the audit log append-only, let a metering interval be closed once and no more,
+and refuse every change of a published price list, an issued invoice and a payment. That the intervals of a VM do not
+overlap is an exclusion constraint on PostgreSQL, made by a migration, and two triggers on SQLite. Django rebuilds a
+table on SQLite when it changes and drops its triggers without a word: after every migrate what is missing is put back,
+and the check `lifecycle.W001` finds what is not there.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,11 +18,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 _INTERVALS = "lifecycle_meteringinterval"
 _LOG = "lifecycle_transition"
+_AUDIT = "lifecycle_auditentry"
 
 #: The names by which an IntegrityError tells which rule was broken.
 NO_OVERLAP = "metering_intervals_of_a_vm_do_not_overlap"
 CLOSED_ONLY = "a_metering_interval_is_only_closed"
 APPEND_ONLY = "a_transition_is_never_changed"
+AUDIT_ONLY_GROWS = "an_audit_entry_is_never_changed"
 PRICES_FIXED = "a_published_price_list_is_never_changed"
 ISSUED_FIXED = "an_issued_invoice_is_never_changed"
 PAYMENTS_FIXED = "a_payment_is_never_changed"
@@ -65,6 +67,8 @@ _WRITTEN_ONCE = (
     *("id", "vm_id", "number", "from_state", "to_state", "action", "reason", "operation_id", "asked_by"),
     *("occurred_at", "recorded_at"),
 )
+#: What of an audit entry stays: all but the links to rows that may go away.
+_AUDITED = ("id", "at", "who", "action", "project_name", "target", "details", "channel", "ip", "agent")
 
 _PRICE_LISTS, _PRICES = "lifecycle_pricelist", "lifecycle_price"
 _INVOICES, _LINES, _PAYMENTS = "lifecycle_invoice", "lifecycle_invoiceline", "lifecycle_payment"
@@ -107,6 +111,7 @@ _SQLITE = (
     _sqlite(f"{NO_OVERLAP}_update", _INTERVALS, "UPDATE", f"{_OVERLAPS} AND other.id <> OLD.id)", NO_OVERLAP),
     _sqlite(CLOSED_ONLY, _INTERVALS, "UPDATE", f"OLD.ended_at IS NOT NULL OR {_changes(_KEPT)}", CLOSED_ONLY),
     _sqlite(APPEND_ONLY, _LOG, "UPDATE", _changes(_WRITTEN_ONCE), APPEND_ONLY),
+    _sqlite(AUDIT_ONLY_GROWS, _AUDIT, "UPDATE", _changes(_AUDITED), AUDIT_ONLY_GROWS),
     _sqlite(
         PRICES_FIXED, _PRICE_LISTS, "UPDATE", f"OLD.published_at IS NOT NULL AND ({_changes(_PRICED)})", PRICES_FIXED
     ),
@@ -163,6 +168,7 @@ _POSTGRES = (
     Guard(NO_OVERLAP, _INTERVALS),
     _postgres(CLOSED_ONLY, _INTERVALS, f"OLD.ended_at IS NOT NULL OR {_differs(_KEPT)}"),
     _postgres(APPEND_ONLY, _LOG, _differs(_WRITTEN_ONCE)),
+    _postgres(AUDIT_ONLY_GROWS, _AUDIT, _differs(_AUDITED)),
     _postgres(PRICES_FIXED, _PRICE_LISTS, f"{_PUBLISHED} AND ({_differs(_PRICED)})"),
     *(_postgres_part(*part) for part in _PARTS),
     _postgres(ISSUED_FIXED, _INVOICES, "OLD.status = 'issued'"),

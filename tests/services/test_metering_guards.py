@@ -170,13 +170,21 @@ def names() -> list[str]:
     found = ["sqlite", "postgresql"].index(connection.vendor)
     first = [[f"{guards.NO_OVERLAP}_insert", f"{guards.NO_OVERLAP}_update"], [guards.NO_OVERLAP]][found]
     parts = [[f"{p}_{m}" for m in ("insert", "update")] if found == 0 else [p] for p in PARTS]
-    rest = [guards.CLOSED_ONLY, guards.APPEND_ONLY, guards.PRICES_FIXED, guards.ISSUED_FIXED, guards.PAYMENTS_FIXED]
+    rest = [
+        guards.CLOSED_ONLY,
+        guards.APPEND_ONLY,
+        guards.AUDIT_ONLY_GROWS,
+        guards.PRICES_FIXED,
+        guards.ISSUED_FIXED,
+        guards.PAYMENTS_FIXED,
+    ]
     return [*first, *rest, *(name for names in parts for name in names)]
 
 
 PARTS = (f"{guards.PRICES_FIXED}_price", f"{guards.ISSUED_FIXED}_line")
 TABLES = {
     guards.APPEND_ONLY: "lifecycle_transition",
+    guards.AUDIT_ONLY_GROWS: "lifecycle_auditentry",
     guards.PRICES_FIXED: "lifecycle_pricelist",
     guards.ISSUED_FIXED: "lifecycle_invoice",
     guards.PAYMENTS_FIXED: "lifecycle_payment",

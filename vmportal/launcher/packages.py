@@ -26,6 +26,7 @@ RUNTIME = (
     "libvirt-daemon-system",
     "libvirt-dev",
     "openssh-client",
+    "ovmf",
     "pkg-config",
     "procps",
     "python3-dev",
@@ -50,7 +51,7 @@ IMAGE = (
     "syslinux-common",
     "uidmap",
 )
-TESTS = ("chromium", "git", "netcat-openbsd", "postgresql", "postgresql-contrib")
+TESTS = ("chromium", "git", "memtest86+", "netcat-openbsd", "postgresql", "postgresql-contrib")
 SUPPORTED = {"debian": ("12",)}
 POLICY = Path("/usr/sbin/policy-rc.d")
 # Held by us for the time of an installation only: services of our packages are started by us, or never.

@@ -77,6 +77,14 @@ def bench(installation: Installation, words: Sequence[str], display: Display) ->
         return subprocess.run(argv, cwd=CHECKOUT, env=environ, check=False).returncode
 
 
+def chaos(installation: Installation, words: Sequence[str], display: Display) -> int:
+    """Run chaos, `words` being its options; its exit status. Root makes the host that it breaks."""
+    with _laboratory(installation, display) as (lab, environ):
+        own = {**environ, "VMPORTAL_VAR": str(installation.var)}
+        argv = [str(lab.python), "-m", "tests.chaos", *words]
+        return subprocess.run(argv, cwd=CHECKOUT, env=own, check=False).returncode
+
+
 @contextmanager
 def _laboratory(installation: Installation, display: Display) -> Iterator[tuple[Installation, dict[str, str]]]:
     """What tests need around them, beside the real installation: packages, environment, libvirtd, a Redis."""
@@ -141,6 +149,7 @@ def _static_checks(installation: Installation, environ: dict[str, str]) -> list[
         ("mypy", [binaries / "mypy", "--cache-dir", cache / "mypy"], environ),
         ("import layers", [binaries / "lint-imports", "--cache-dir", cache / "import_linter"], environ),
         ("migrations", [*manage, "makemigrations", "--check", "--dry-run"], production),
+        ("migration rules", [*manage, "check_migrations"], production),
         ("check --deploy", [*manage, "check", "--deploy", "--fail-level", "WARNING"], production),
     ]
     checks = [lambda each=each: _check(*each) for each in commands]
