@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 import time_machine
@@ -17,6 +19,7 @@ from lifecycle.domain.errors import InvalidInput, NotFound, StateConflict
 from lifecycle.domain.periods import Month
 from lifecycle.domain.pricing import Item, Sort
 from lifecycle.domain.states import State
+from lifecycle.domain.transitions import Action
 from lifecycle.models import (
     VM,
     Credit,
@@ -27,13 +30,14 @@ from lifecycle.models import (
     Project,
     Seller,
     TaxRate,
+    Transition,
     User,
     guards,
 )
 from lifecycle.services import invoices as service
 from lifecycle.services import prices
 from tests import factories
-from tests.billing.tools import MARCH, SLA, crash, delete, feb, price_list, start, stop, vm_born
+from tests.billing.tools import MARCH, SLA, crash, delete, feb, go, price_list, start, stop, vm_born
 from tests.services.tools import at_once, no_change, refusal, undone
 
 pytestmark = [pytest.mark.bothdb, pytest.mark.django_db, pytest.mark.usefixtures("host")]
@@ -424,6 +428,43 @@ def test_the_pdf_is_right_at_300_lines(project: Project, vm: VM, seller: Seller)
     text = "\n".join(page.extract_text() for page in reader.pages)
     assert all(f"web-{n}" in text for n in range(4, 301))
     assert f"Page {len(reader.pages)} / {len(reader.pages)}" in text
+
+
+_STAY = re.compile(r"(web-\d) ([A-Z]+) (\S+ \S+) UTC (\S+ \S+) UTC")
+
+
+def by_the_log() -> list[tuple[str, str, str, str]]:
+    """Each stay with a length, of the log alone, to the second; what lasts is told to the end of the month."""
+    found = []
+    for vm in VM.objects.order_by("name"):
+        rows = list(Transition.objects.filter(vm=vm).order_by("id").values_list("to_state", "occurred_at"))
+        for (state, at), (_next, after) in pairwise([*rows, ("", MARCH)]):
+            if state and after != at:
+                found.append((vm.name, state, f"{at:%F %T}", f"{after:%F %T}"))
+    return found
+
+
+def test_the_pdf_shows_exactly_what_the_log_tells(project: Project, vm: VM, shape: MachineType, seller: Seller) -> None:
+    """Suspended, resumed, crashed and repaired, stopped, deleted; and a second VM left stopped by a failure."""
+    go(vm, Action.SUSPEND, State.RUNNING, State.SUSPENDING, feb(2))
+    go(vm, Action.SUSPEND, State.SUSPENDING, State.SUSPENDED, feb(2, 0.1))
+    for number, (source, target) in enumerate(pairwise(("SUSPENDED", "PROVISIONING", "STAGING", "RUNNING"))):
+        go(vm, Action.RESUME, State(source), State(target), feb(3, number / 100))
+    crash(vm, feb(4, 5), feb(4, 6))
+    stop(vm, feb(10))
+    go(vm, Action.DELETE, State.TERMINATED, State.STOPPING, feb(11))
+    go(vm, Action.DELETE, State.STOPPING, None, feb(11, 0.1))
+    failed = vm_born(project, feb(5), "web-2", machine_type=shape)
+    crash(failed, feb(20), feb(20, 0.5), State.TERMINATED)
+    made = issued(project)
+    text = " ".join(text_of(documents.pdf(made)).split())
+    assert _STAY.findall(text) == by_the_log()
+    assert text.count("nothing: repair") == text.count("REPAIRING") == 2
+    assert {line.amount for line in made.lines.filter(sort=Sort.REPAIR)} == {D("0.00")}
+    back = made.lines.filter(sort=Sort.SLA).get(name="web-2")
+    assert back.amount < 0
+    assert intervals.repairs_of(back) == [failed.repairs.get()]
+    assert "web-2 Credit for missed uptime" in text
 
 
 def test_the_document_fetches_nothing() -> None:
