@@ -4,7 +4,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('lifecycle', '0014_usage'),
+        ('lifecycle', '0008_operations_can_be_cancelled'),
     ]
 
     operations = [

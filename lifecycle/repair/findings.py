@@ -13,7 +13,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from lifecycle.domain import findings as plan
-from lifecycle.domain.definitions import as_json, differences, from_json
+from lifecycle.domain.definitions import SIZES, as_json, differences, from_json
 from lifecycle.domain.errors import Busy, DomainError, Gone, HypervisorError, Refused, ResourcePoolExhausted
 from lifecycle.domain.findings import Choice, Contradiction, Domain, Kind, Picture, RecordedVM, Sighting, Volume
 from lifecycle.domain.states import Power, State
@@ -42,6 +42,7 @@ def take_note(
     host_id: int,
     hypervisor: Hypervisor,
     views: Iterable[DomainView],
+    volumes: tuple[Volume, ...],
     contradictions: Mapping[UUID, str],
     taken_at: datetime,
 ) -> list[Sighting]:
@@ -51,7 +52,7 @@ def take_note(
         HypervisorError: the host did not answer; nothing was concluded.
     """
     domains = {view.uuid: _domain(view) for view in views}
-    picture = _picture(host_id, domains, volumes_of(hypervisor), contradictions, taken_at)
+    picture = _picture(host_id, domains, volumes, contradictions, taken_at)
     if any(sighting.kind in {Kind.MISSING_DISK, Kind.MISSING_DOMAIN} for sighting in plan.sightings(picture)):
         # libvirt goes by what it remembers of a pool: a disk that was put back is seen when it looks again.
         picture = replace(picture, volumes=volumes_of(hypervisor, afresh=True))
@@ -142,7 +143,8 @@ def _changed(host_id: int, hypervisor: Hypervisor, picture: Picture) -> tuple[li
     seen = []
     for vm in _with_all(read):
         recorded = from_json(vm.definition) if vm.definition else hypervisor.wanted(spec_of(vm))
-        if parts := differences(recorded, read[vm.pk]):
+        ignored = SIZES if vm.awaits_its_size else frozenset()
+        if parts := tuple(d for d in differences(recorded, read[vm.pk]) if d.part not in ignored):
             seen.append(plan.changed(vm.pk, vm.name, vm.adopted, parts))
     return seen, {(Kind.CHANGED_DEFINITION.value, str(pk)) for pk in {*read, *gone}}
 

@@ -146,7 +146,9 @@ def _no_image(architecture: str) -> Image:
         "file_name": "",
         "status": Image.Status.DEPRECATED,
     }
-    found, _made = Image.objects.get_or_create(name=f"adopted-{architecture}".replace("_", "-"), defaults=values)
+    found, _made = Image.objects.get_or_create(
+        project=None, name=f"adopted-{architecture}".replace("_", "-"), defaults=values
+    )
     return found
 
 

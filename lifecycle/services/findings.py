@@ -23,7 +23,7 @@ from lifecycle.domain.text import mark
 from lifecycle.domain.transitions import Action, Asker
 from lifecycle.models import VM, Cleanup, Disk, Finding, MachineType, Project, User
 from lifecycle.realtime import publish
-from lifecycle.services import capacity, operations, quotas
+from lifecycle.services import capacity, config_changes, operations, quotas
 from lifecycle.services.db import lock_project, service
 from lifecycle.services.transitions import move
 from lifecycle.services.vms import request_action
@@ -262,7 +262,8 @@ def accept_definition(finding: Finding, found: Definition) -> None:
         vm.machine_type = custom_type(found.vcpus, found.memory_mib)
     if vm.definition is not None or not domain.only_sizes(finding.details):
         vm.definition = as_json(found)
-    vm.save(update_fields=["vcpus", "memory_mib", "cpu_quota_percent", "machine_type", "definition"])
+    with config_changes.recorded(vm.pk, user=finding.chosen_by, asked_by=Asker.OPERATOR):
+        vm.save(update_fields=["vcpus", "memory_mib", "cpu_quota_percent", "machine_type", "definition"])
     if resized and running:
         capacity.reserve(vm)
     publish.vm_changed(vm.pk)

@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from lifecycle import labels
-from lifecycle.models import VM, Alert, Operation, Repair
+from lifecycle.models import VM, Alert, Notification, Operation, Repair
 from lifecycle.services import expiry, repair_records
 
 register = template.Library()
@@ -74,6 +74,27 @@ def action_icon(action: str) -> str:
 
 
 @register.filter
+def audit_name(action: str) -> str:
+    """What an entry of the audit log tells of."""
+    return labels.label(labels.AUDIT, action)
+
+
+@register.filter
+def audit_details(details: dict[str, Any]) -> str:
+    """The values of an entry, for people: what was, an arrow, what is; else name and value."""
+    if set(details) == {"before", "after"}:
+        return f"{_plain(details['before'])} → {_plain(details['after'])}"
+    shown = {key: value for key, value in details.items() if key not in {"operation"}}
+    return ", ".join(f"{key}: {_plain(value)}" for key, value in shown.items())
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={text}" for key, text in sorted(value.items())) or "–"
+    return "–" if value in ("", None) else str(value)
+
+
+@register.filter
 def step_name(name: str) -> str:
     """The name of an operation's step."""
     return labels.label(labels.STEPS, name)
@@ -119,6 +140,12 @@ def error_text(operation: Operation) -> str:
 def alert_text(alert: Alert) -> str:
     """An alert's text with its values, in the reader's language."""
     return labels.filled(alert.text, alert.params)
+
+
+@register.filter
+def notification_text(notification: Notification) -> str:
+    """What a notification says, in the reader's language."""
+    return labels.filled(notification.text, notification.params)
 
 
 @register.filter

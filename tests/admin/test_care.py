@@ -13,7 +13,7 @@ from django.utils.translation import override
 
 from lifecycle.domain.states import Power, State
 from lifecycle.labels import retold
-from lifecycle.models import VM, Alert, Finding, Host, Operation, Project, Repair, User
+from lifecycle.models import VM, Alert, ConsoleSession, Finding, Host, Operation, Project, Repair, User
 from lifecycle.services import observations, repair_tracking, repairs
 from tests.factories import make_host, make_vm, reload_vm
 
@@ -40,7 +40,7 @@ def alert(db: None) -> Alert:
     return Alert.objects.create(key="x", kind="host_down", text="The host %(host)s is down.", params={"host": "h<1>"})
 
 
-def do(client: Client, row: Repair | Finding | Alert | VM | Host, action: str, **fields: str) -> str:
+def do(client: Client, row: Repair | Finding | Alert | VM | Host | ConsoleSession, action: str, **fields: str) -> str:
     """Run an action of the row's list; the page that follows."""
     url = reverse(f"admin:lifecycle_{row._meta.model_name}_changelist")
     data = {"action": action, ACTION_CHECKBOX_NAME: str(row.pk), **fields}
@@ -203,3 +203,13 @@ def test_a_host_that_is_kept_out_says_until_when_and_is_let_in_by_hand(admin_cli
     assert "takes new VMs" in do(admin_client, host, "take_in")
     host.refresh_from_db()
     assert (host.kept_out_until, host.schedulable) == (None, True)
+
+
+def test_operators_see_and_cut_consoles(admin_client: Client, vm: VM) -> None:
+    session = ConsoleSession.objects.create(vm=vm, project=vm.project, user=vm.created_by, kind="serial")
+    assert admin_client.get(reverse("admin:lifecycle_consolesession_changelist")).status_code == 200
+    assert admin_client.get(reverse("admin:lifecycle_consolesession_change", args=[session.pk])).status_code == 200
+    assert "told to end." in do(admin_client, session, "cut")
+    session.refresh_from_db()
+    assert session.cut_at is not None
+    assert "has ended." in do(admin_client, session, "cut")

@@ -103,19 +103,21 @@ class StorageVerbs(Pools):
                 found.setAutostart(True)
 
     @verb
-    def create_overlay(self, volume: str, image: ImageRef, capacity_bytes: int) -> bool:
-        """A thin overlay of the golden image.
+    def create_overlay(self, volume: str, image: ImageRef | None, capacity_bytes: int) -> bool:
+        """A thin overlay of the golden image; without one, an empty disk.
 
         Raises:
             HypervisorError: `Gone` without the golden image; `Refused` when the disk would be smaller than it;
                 `Broken` when a volume of that name stands on something else.
         """
+        if image is None:
+            return self._make(Pool.DISKS, overlay_xml(volume, capacity_bytes, None), volume)[1]
         base = self._volume(Pool.IMAGES, image.volume)
         if base is None:
             raise Gone(f"image {image.volume} is not on the host")
         if capacity_bytes < base.info()[1]:
             raise Refused(f"a disk of {capacity_bytes} bytes is smaller than its image {image.volume}")
-        xml = overlay_xml(volume, capacity_bytes, base.path(), image.format)
+        xml = overlay_xml(volume, capacity_bytes, (base.path(), image.format))
         made, is_new = self._make(Pool.DISKS, xml, volume)
         if not (is_new or self.is_test or described(made).findtext("backingStore/path") == base.path()):
             raise Broken(f"volume {volume} is there and is no overlay of {image.volume}")

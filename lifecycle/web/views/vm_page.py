@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from lifecycle.models import VM, Operation, SerialLog, Transition
+from lifecycle.models import VM, Image, Operation, SerialLog, Transition
 from lifecycle.services import metering
 from lifecycle.web.access import Place, buried_vm_in, place_of, vm_in
 from lifecycle.web.http import Request, page_param, signed_in
@@ -92,6 +92,8 @@ def vm_context(request: Request, place: Place, vm: VM) -> dict[str, Any]:
         "place": place,
         "vm": vm,
         "disks": list(vm.disks.all()),
+        "key_people": list(vm.key_people.all()),
+        "cds": _cds(place),
         "operation": running,
         "latest": running or next(iter(recent), None),
         "recent": recent,
@@ -106,6 +108,11 @@ def vm_context(request: Request, place: Place, vm: VM) -> dict[str, Any]:
         "fragment": "panel",
         "fragment_query": f"&timeline={page}",
     }
+
+
+def _cds(place: Place) -> list[Image]:
+    """What may be put into the drive."""
+    return list(Image.objects.usable_in(place.project).filter(kind="iso", status=Image.Status.READY).order_by("name"))
 
 
 def gone_context(vm: VM) -> dict[str, Any]:
