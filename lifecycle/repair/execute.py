@@ -126,8 +126,8 @@ def _with_evidence(case: Case, changed: bool) -> bool:
 
 def _words(case: Case) -> str:
     """What libvirt told, for the record."""
-    told = f"{case.event.kind}: {case.event.detail}; " if case.event else ""
-    return f"{told}{case.observed.power}: {case.observed.reason}"
+    told = ": ".join(filter(None, (case.event.kind, case.event.detail))) if case.event else ""
+    return "; ".join(filter(None, (told, f"{case.observed.power}: {case.observed.reason}")))
 
 
 def _held(case: Case) -> bool:
