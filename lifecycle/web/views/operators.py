@@ -6,6 +6,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Q
 from django.http import HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
@@ -38,6 +39,7 @@ def index(request: Request) -> HttpResponse:
         "findings": list(waiting.select_related("host").order_by("first_seen_at")[:SHOWN]),
         "cleanups": list(Cleanup.objects.filter(done_at__isnull=True).select_related("vm", "host")[:SHOWN]),
         "shown": SHOWN,
+        "now": timezone.now(),
         "hosts": [(host, capacity_of(host)) for host in hosts],
         "queue": operations.queue(),
         "vm_count": VM.objects.live().count(),
