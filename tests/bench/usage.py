@@ -107,8 +107,9 @@ def main(count: int) -> None:
             batch_size=5000,
         )
     hours = timed(lambda: usage.sum_up_hours(begin + HOUR))
-    redis = Redis.from_url(settings.CHANNEL_LAYERS["default"]["CONFIG"]["hosts"][0]["address"])
-    ring = redis.memory_usage(next(redis.scan_iter("*:usage:vm_*")))
+    layer: Any = settings.CHANNEL_LAYERS["default"]
+    redis: Any = Redis.from_url(layer["CONFIG"]["hosts"][0]["address"])
+    ring = redis.memory_usage(redis.keys("*:usage:vm_*")[0])
     print(f"VMs: {count}; database: {connection.vendor}")
     print(f"bulk call: {statistics.median(calls) * 1000:.0f} ms")
     print(f"rates, sums and Redis, every 10 s: {statistics.median(takes) * 1000:.0f} ms")

@@ -45,9 +45,3 @@ def test_a_minute_of_chaos_leaves_nothing_wrong(tmp_path: Path) -> None:
     faults = [entry for entry in report["timeline"] if entry["what"] == "fault"]
     assert len(faults) == sum(row["injected"] for row in report["rows"])
     assert "| worker-kill |" in (tmp_path / "report.md").read_text()
-
-
-def test_too_few_faults_are_a_failure(tmp_path: Path) -> None:
-    status, said = chaos(tmp_path, "--minutes", "0", "--seed", "1", "--least", "1")
-    assert status == 1
-    assert "VIOLATION too few: worker-kill counted 0 of 1" in said

@@ -329,12 +329,21 @@ def test_a_resume_in_flight_after_the_vm_was_suspended_again_is_healed_by_reconc
     scene.assert_at_rest(State.SUSPENDED)
 
 
-def test_a_binding_in_flight_when_a_delete_took_over_harms_nobody(scene: Scene) -> None:
-    """The address rests after the delete; whoever gets it next binds it to another MAC, which replaces this one."""
+def test_a_binding_in_flight_when_a_delete_took_over_is_removed_by_reconcile(scene: Scene) -> None:
+    """The test driver keeps no reservations; the proxy remembers them, and shows them here."""
+    scene.proxy.instead("bound", lambda network: frozenset(mac for net, mac in scene.proxy.bindings if net == network))
     operation = scene.ask(Action.CREATE)
     freeze_at(scene, "bind_address", lambda: scene.do(Action.DELETE))
     engine.run(operation.pk)
-    assert scene.state is None
-    address = Address.objects.get()
-    assert address.released_at
-    assert address.vm is None
+    assert scene.inventory()["bindings"], "the call in flight came through"
+    assert reconcile(scene.host.pk, scene.proxy).counts["remains"] == 1
+    reconcile(scene.host.pk, scene.proxy)
+    scene.assert_at_rest(None)
+
+
+def test_a_reservation_of_a_vm_that_lives_is_left_alone(scene: Scene) -> None:
+    scene.proxy.instead("bound", lambda _network: frozenset({scene.vm.mac}))
+    scene.bring_to(State.RUNNING)
+    assert reconcile(scene.host.pk, scene.proxy).counts["remains"] == 0
+    scene.do(Action.DELETE)
+    assert reconcile(scene.host.pk, scene.proxy).counts["remains"] == 1

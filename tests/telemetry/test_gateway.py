@@ -15,7 +15,6 @@ from django.urls import path
 from pytest_django import Settings
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
-from websockets.typing import Origin
 
 from lifecycle.domain.states import State
 from lifecycle.models import VM, ConsoleSession, Host, Project, User
@@ -105,12 +104,9 @@ class Opened:
 
 def dial(web: Served, vm: VM, cookie: str, origin: str | None = None, kind: str = "serial") -> Opened:
     headers = {"Cookie": cookie} if cookie else {}
-    socket = connect(
-        f"ws://127.0.0.1:{web.port}/ws/consoles/{vm.pk}/{kind}/",
-        additional_headers=headers,
-        origin=Origin(origin or f"http://127.0.0.1:{web.port}"),
-        proxy=None,
-    )
+    wanted: Any = origin or f"http://127.0.0.1:{web.port}"
+    where = f"ws://127.0.0.1:{web.port}/ws/consoles/{vm.pk}/{kind}/"
+    socket = connect(where, additional_headers=headers, origin=wanted, proxy=None, legacy=True)
     return Opened(socket)
 
 
