@@ -23,7 +23,7 @@ from lifecycle.models import (
     Transition,
     User,
 )
-from lifecycle.services import config_changes, observations, timeline, vm_details
+from lifecycle.services import config_changes, observations, timeline, vm_changes, vm_details
 from lifecycle.services.vms import set_deletion_protection
 from tests import factories
 from tests.web.conftest import Browser
@@ -304,3 +304,9 @@ def test_labels_and_notes_are_settings_too(vm: VM, owner: User, as_owner: Client
     assert "<del>env=test</del>" in text
     assert "<ins>env=prod</ins>" in text
     assert "<ins>Ask Olivia first.</ins>" in text
+
+
+def test_a_change_through_the_api_is_kept_with_its_difference(vm: VM, owner: User) -> None:
+    vm_changes.set_scheduling(vm, automatic_restart=False, host_error_timeout_seconds=120, user=owner)
+    [row] = ConfigChange.objects.filter(vm=vm)
+    assert row.changes == {"automatic_restart": [True, False], "host_error_timeout_seconds": [90, 120]}
