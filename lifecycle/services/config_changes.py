@@ -21,14 +21,17 @@ SETTINGS: Final = (
     "stop_grace_seconds",
     "deletion_protection",
     "labels",
-    "note",
     "notes",
+    "tags",
+    "metadata",
+    "next_cdrom__name",
+    "use_project_keys",
     "ssh_keys",
     "startup_script",
     "user_data",
 )
 #: Texts that may hold a secret: that they changed is told, and how long they are.
-SECRET: Final = frozenset({"startup_script", "user_data"})
+SECRET: Final = frozenset({"startup_script", "user_data", "metadata"})
 #: A text longer than this is cut.
 _LONGEST: Final = 2000
 
@@ -57,6 +60,8 @@ def settings_of(vm_id: UUID) -> dict[str, Any]:
 
 
 def _kept(name: str, value: Any) -> Any:
+    if name in SECRET and isinstance(value, dict):
+        return {key: f"({len(str(text))})" for key, text in value.items()}
     if name in SECRET:
         return {"characters": len(value or "")}
     return value[:_LONGEST] if isinstance(value, str) else value

@@ -13,6 +13,7 @@ from lifecycle.domain.guests import MAX_KEYS
 from lifecycle.domain.keys import check_key_name, joined, parse_public_key, read_host_keys
 from lifecycle.models import VM, Project, SSHKey, User
 from lifecycle.realtime import publish
+from lifecycle.services import config_changes
 from lifecycle.services.db import lock_project, lock_project_of, service
 
 
@@ -69,7 +70,8 @@ def choose_keys(vm: VM, *, project_keys: bool, my_keys: bool, user: User) -> Non
     found = VM.objects.live().filter(pk=vm.pk).first()
     if found is None:
         raise NotFound("The VM %(name)s does not exist any more.", name=vm.name)
-    VM.objects.filter(pk=found.pk).update(use_project_keys=project_keys)
+    with config_changes.recorded(found.pk, user=user):
+        VM.objects.filter(pk=found.pk).update(use_project_keys=project_keys)
     if my_keys:
         found.key_people.add(user)
     else:

@@ -16,6 +16,7 @@ from django.utils import timezone
 from lifecycle.models import (
     VM,
     ConfigChange,
+    ConsoleSession,
     LibvirtEvent,
     Operation,
     OperationStep,
@@ -61,6 +62,7 @@ SOURCES: Final = (
         "at",
         lambda vm: RepairEntry.objects.filter(repair__vm=vm).select_related("user", "repair", "repair__host"),
     ),
+    Source("console", "opened_at", lambda vm: ConsoleSession.objects.filter(vm=vm).select_related("user", "cut_by")),
     Source("config", "at", lambda vm: ConfigChange.objects.filter(vm=vm).select_related("user")),
 )
 KINDS: Final = tuple(source.kind for source in SOURCES)

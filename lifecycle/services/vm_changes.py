@@ -14,7 +14,7 @@ from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action
 from lifecycle.models import VM, Change, Disk, User
 from lifecycle.realtime import publish
-from lifecycle.services import quotas
+from lifecycle.services import config_changes, quotas
 from lifecycle.services.access import authorise
 from lifecycle.services.db import lock_project, service
 from lifecycle.services.vm_metadata import metadata_of, seeded_fields
@@ -145,7 +145,8 @@ def _change(
     if row is None:
         raise NotFound("The VM %(name)s does not exist any more.", name=vm.name)
     if fields := apply(row):
-        VM.objects.filter(pk=row.pk).update(**fields)
+        with config_changes.recorded(row.pk, user=user):
+            VM.objects.filter(pk=row.pk).update(**fields)
     publish.vm_changed(row.pk)
     return Change.objects.create(
         project=project, vm=row, target_name=row.name, kind=kind, user=user, request_id=request_id

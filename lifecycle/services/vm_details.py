@@ -8,7 +8,7 @@ from lifecycle.domain.errors import InvalidInput, NotFound, StateConflict
 from lifecycle.domain.transitions import Action
 from lifecycle.models import VM, User
 from lifecycle.realtime import publish
-from lifecycle.services import audit
+from lifecycle.services import audit, config_changes
 from lifecycle.services.access import authorise
 from lifecycle.services.db import lock_project, service
 
@@ -33,7 +33,8 @@ def set_labels(vm: VM, labels: Mapping[str, str], *, user: User | None, fingerpr
         raise StateConflict("Somebody changed the labels of %(name)s meanwhile. Look at them again.", name=found.name)
     if wanted != found.labels:
         text = vm_labels.as_searched(wanted)
-        VM.objects.filter(pk=found.pk).update(labels=wanted, label_text=text)
+        with config_changes.recorded(found.pk, user=user):
+            VM.objects.filter(pk=found.pk).update(labels=wanted, label_text=text)
         details = {"before": found.labels, "after": wanted}
         audit.record("vm.labels", project=found.project, user=user, target=found.name, details=details)
         publish.vm_changed(found.pk)
@@ -54,7 +55,8 @@ def set_notes(vm: VM, notes: str, *, user: User | None) -> None:
             most=NOTES_MAX,
         )
     if text != found.notes:
-        VM.objects.filter(pk=found.pk).update(notes=text)
+        with config_changes.recorded(found.pk, user=user):
+            VM.objects.filter(pk=found.pk).update(notes=text)
         audit.record("vm.notes", project=found.project, user=user, target=found.name)
 
 

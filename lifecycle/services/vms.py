@@ -207,7 +207,8 @@ def set_cdrom(vm: VM, image_id: int | None, *, user: User | None) -> None:
         image = cds.filter(pk=image_id).first()
         if image is None:
             raise InvalidInput("There is no such CD. Choose one from the list.", field="cdrom")
-    VM.objects.filter(pk=found.pk).update(next_cdrom=image)
+    with config_changes.recorded(found.pk, user=user):
+        VM.objects.filter(pk=found.pk).update(next_cdrom=image)
     publish.vm_changed(found.pk)
 
 

@@ -62,4 +62,6 @@ def _text(value: Any) -> str:
         return _("%(n)s characters") % {"n": value["characters"]}
     if isinstance(value, dict):
         return "\n".join(f"{key}={each}" for key, each in sorted(value.items()))
+    if isinstance(value, list):
+        return "\n".join(str(each) for each in value)
     return "" if value is None else str(value)

@@ -12,8 +12,18 @@ from hypothesis import strategies as st
 
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action, Asker
-from lifecycle.models import VM, ConfigChange, LibvirtEvent, OperationStep, Repair, RepairEntry, Transition, User
-from lifecycle.services import config_changes, observations, timeline
+from lifecycle.models import (
+    VM,
+    ConfigChange,
+    ConsoleSession,
+    LibvirtEvent,
+    OperationStep,
+    Repair,
+    RepairEntry,
+    Transition,
+    User,
+)
+from lifecycle.services import config_changes, observations, timeline, vm_changes, vm_details
 from lifecycle.services.vms import set_deletion_protection
 from tests import factories
 from tests.web.conftest import Browser
@@ -65,6 +75,21 @@ def repair(vm: VM, at: datetime) -> Repair:
     return made
 
 
+def console(vm: VM, user: User, at: datetime) -> ConsoleSession:
+    """A console somebody had open for a minute."""
+    return ConsoleSession.objects.create(
+        vm=vm,
+        project=vm.project,
+        user=user,
+        kind="serial",
+        address="192.0.2.7",
+        opened_at=at,
+        seen_at=at,
+        closed_at=at + timedelta(minutes=1),
+        ending="left",
+    )
+
+
 # -- the order -----------------------------------------------------------------------------------
 
 
@@ -75,8 +100,18 @@ def test_all_kinds_stand_in_one_order(vm: VM, owner: User) -> None:
     event(vm, NOON + timedelta(seconds=3))
     repair(vm, NOON + timedelta(seconds=4))
     ConfigChange.objects.create(vm=vm, at=NOON + timedelta(seconds=5), asked_by=Asker.USER, changes={"vcpus": [1, 2]})
+    console(vm, owner, NOON + timedelta(seconds=6))
     found = timeline.period(vm, NOON, NOON + timedelta(minutes=10))
-    assert [m.kind for m in found] == ["operation", "step", "transition", "event", "repair", "config", "repair"]
+    assert [m.kind for m in found] == [
+        "operation",
+        "step",
+        "transition",
+        "event",
+        "repair",
+        "config",
+        "console",
+        "repair",
+    ]
     assert set(timeline.KINDS) == {m.kind for m in found}
 
 
@@ -170,6 +205,15 @@ def test_the_page_tells_all_kinds_and_escapes_what_the_guest_said(crowded: VM, a
     assert " style=" not in text
 
 
+def test_a_console_tells_who_had_it_open_from_where_and_until_when(vm: VM, owner: User, as_owner: Client) -> None:
+    console(vm, owner, NOON)
+    text = as_owner.get(PATH, {"kind": "console"}).content.decode()
+    assert "olivia" in text
+    assert "192.0.2.7" in text
+    assert "12:01:00" in text
+    assert "the browser left" in text
+
+
 def test_filters_show_those_kinds_alone_and_stay_on_the_next_page(crowded: VM, as_owner: Client) -> None:
     for _ in range(timeline.PAGE):
         event(crowded, NOON)
@@ -247,3 +291,22 @@ def test_members_read_it_and_a_stranger_does_not(
         assert [browser(user).get(path).status_code for user in (owner, viewer)] == [200, 200]
         assert browser(stranger).get(path).status_code == 404
         assert browser(None).get(path).status_code == 302
+
+
+def test_labels_and_notes_are_settings_too(vm: VM, owner: User, as_owner: Client) -> None:
+    vm_details.set_labels(vm, {"env": "test"}, user=owner)
+    vm_details.set_labels(vm, {"env": "prod"}, user=owner)
+    vm_details.set_notes(vm, "Ask Olivia first.", user=owner)
+    assert [list(row.changes) for row in ConfigChange.objects.filter(vm=vm).order_by("pk")] == [
+        ["labels"], ["labels"], ["notes"],
+    ]  # fmt: skip
+    text = as_owner.get(PATH, {"kind": "config"}).content.decode()
+    assert "<del>env=test</del>" in text
+    assert "<ins>env=prod</ins>" in text
+    assert "<ins>Ask Olivia first.</ins>" in text
+
+
+def test_a_change_through_the_api_is_kept_with_its_difference(vm: VM, owner: User) -> None:
+    vm_changes.set_scheduling(vm, automatic_restart=False, host_error_timeout_seconds=120, user=owner)
+    [row] = ConfigChange.objects.filter(vm=vm)
+    assert row.changes == {"automatic_restart": [True, False], "host_error_timeout_seconds": [90, 120]}
