@@ -97,6 +97,13 @@ class DeletionProtected(DomainError):
     http_status = 409
 
 
+class ConditionNotMet(DomainError):
+    """The change was made of another version of what it changes."""
+
+    code = "CONDITION_NOT_MET"
+    http_status = 412
+
+
 class QuotaExceeded(DomainError):
     """The project's quota refuses; params: metric, limit, usage, requested, scope."""
 

@@ -45,6 +45,12 @@ class Operation(models.Model):
     start_time = models.DateTimeField(_("started"), null=True, blank=True)
     end_time = models.DateTimeField(_("ended"), null=True, blank=True)
     error = models.JSONField(_("error"), null=True, blank=True)
+    hidden_from_api = models.BooleanField(
+        _("deleted through the API"),
+        default=False,
+        db_default=False,
+        help_text=_("Its answers do not show it any more; the history here stays."),
+    )
     preempted_by = models.OneToOneField(
         "self",
         on_delete=models.SET_NULL,

@@ -22,6 +22,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
+from lifecycle import tracing
 from lifecycle.domain.errors import DeadlineExceeded, DomainError, Gone, HypervisorError, StepFailed
 from lifecycle.domain.text import mark
 from lifecycle.models import Operation, OperationStep
@@ -60,7 +61,8 @@ def run(operation_id: UUID) -> bool:
     if operation is None:
         return False
     context = Context(operation)
-    with keeper.held(context):
+    kept, what = operation.data.get(tracing.KEY), {"operation": str(operation.pk), "vm": str(operation.vm_id)}
+    with tracing.continued(kept, f"operation {operation.action}", **what), keeper.held(context):
         try:
             _drive(context, registry.DEFINITIONS[operation.action])
         except LostLease:
@@ -109,7 +111,8 @@ def _forward(context: Context, definition: Definition) -> bool:
         _cancel_before(context)
         return False
     try:
-        outcome = step.do(context)
+        with tracing.span(f"step {step.name}"):
+            outcome = step.do(context)
         if after_effect:
             after_effect(operation, step, False)
         if not isinstance(outcome, Again):
@@ -190,7 +193,8 @@ def _backward(context: Context, definition: Definition) -> bool:
     operation = context.operation
     step = definition.steps[operation.step_index]
     try:
-        outcome = _undo(context, step)
+        with tracing.span(f"undo {step.name}"):
+            outcome = _undo(context, step)
         if after_effect:
             after_effect(operation, step, True)
         if not isinstance(outcome, Again):

@@ -13,15 +13,17 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Count, F, Min, Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from lifecycle.domain.errors import ActionNotAllowed, OperationCancelled, OperationPreempted
+from lifecycle import tracing
+from lifecycle.domain.access import Right, may
+from lifecycle.domain.errors import ActionNotAllowed, Forbidden, NotFound, OperationCancelled, OperationPreempted
 from lifecycle.domain.transitions import Action, Asker, may_cancel
-from lifecycle.models import VM, Operation, OperationStep, User
+from lifecycle.models import VM, Change, Operation, OperationStep, User
 from lifecycle.realtime import publish
-from lifecycle.services import bell
+from lifecycle.services import bell, notifications
 from lifecycle.services.access import authorise
 from lifecycle.services.db import lock_project, service
 
@@ -31,6 +33,10 @@ Status = Operation.Status
 
 #: Operations in which a domain is started. A worker that lost its lease may have just that call in flight.
 _POWERS_ON = frozenset({Action.CREATE, Action.START, Action.SUSPEND, Action.RESUME, Action.REPAIR})
+
+
+#: A due operation that nobody took for so long means that no worker is at work.
+LATE = timedelta(seconds=20)
 
 
 class LostLease(Exception):
@@ -59,7 +65,7 @@ def open_operation(
         user=user,
         request_id=request_id,
         vm_fence=vm.fence,
-        data=data or {},
+        data={**(data or {}), **({tracing.KEY: kept} if (kept := tracing.carrier()) else {})},
     )
     bell.ring(operation.id)
     return operation
@@ -80,6 +86,8 @@ def close(operation_id: UUID, error: dict[str, Any] | None = None, **fields: Any
         .exclude(status=Status.DONE)
         .update(status=Status.DONE, end_time=timezone.now(), error=error, **changes)
     )
+    if changed and error is not None and error.get("code") != OperationPreempted.code:
+        notifications.operation_failed(operation_id)
     return bool(changed)
 
 
@@ -170,6 +178,21 @@ def record_done(
     )
 
 
+@service
+def hide_from_api(operation: Operation | Change, *, user: User) -> None:
+    """Take a finished operation out of the API's answers; its row, the project's history, stays.
+
+    Raises:
+        NotFound, Forbidden: the user is a stranger, or only looks.
+    """
+    role = operation.project.role_of(user)
+    if role is None:
+        raise NotFound("There is no such project.")
+    if not may(role, Right.USE_VMS):
+        raise Forbidden("Your role in this project (%(role)s) does not allow this. Ask an owner.", role=role)
+    type(operation).objects.filter(pk=operation.pk).update(hidden_from_api=True)
+
+
 # -- leases --------------------------------------------------------------------------------------
 
 
@@ -178,6 +201,20 @@ def due(limit: int) -> list[UUID]:
     now = timezone.now()
     found = Operation.objects.filter(_free(now), due_at__lte=now).exclude(status=Status.DONE)
     return list(found.order_by("due_at").values_list("pk", flat=True)[:limit])
+
+
+def queue() -> dict[str, Any]:
+    """Open operations and how long the oldest has been due without anybody at work on it: one query."""
+    now = timezone.now()
+    waiting = Q(due_at__lte=now) & (Q(lease_until__isnull=True) | Q(lease_until__lt=now))
+    found = Operation.objects.exclude(status=Operation.Status.DONE).aggregate(
+        open=Count("pk"),
+        waiting=Count("pk", filter=waiting),
+        oldest=Min("due_at", filter=waiting),
+        recovered=Count("pk", filter=Q(recovered__gt=0)),
+    )
+    age = now - found["oldest"] if found["oldest"] else timedelta()
+    return {**found, "age_seconds": int(age.total_seconds()), "late": age > LATE}
 
 
 @service

@@ -11,6 +11,7 @@ from vmportal.launcher.backup import backup
 from vmportal.launcher.display import Display, report_error
 from vmportal.launcher.down import down
 from vmportal.launcher.errors import PortalError
+from vmportal.launcher.gcloud import gcloud
 from vmportal.launcher.installation import CHECKOUT, Installation
 from vmportal.launcher.libvirtd import with_group
 from vmportal.launcher.logs import logs
@@ -23,7 +24,7 @@ from vmportal.launcher.up import up
 DEFAULT_PORT = 8000
 INTERRUPTED = 130
 # Their words are passed on as they are, options included.
-PASSING = ("manage", "test", "bench", "chaos")
+PASSING = ("manage", "test", "bench", "chaos", "gcloud")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -50,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     state = commands.add_parser("status", help="how it is; non-zero when unhealthy")
     state.add_argument("--json", action="store_true", help="for programs")
     log = commands.add_parser("logs", help="what the processes wrote")
-    log.add_argument("process", nargs="?", help="web, worker, beat, watcher, redis, supervisor or setup")
+    log.add_argument("process", nargs="?", help="web, gateway, worker, beat, watcher, redis, supervisor or setup")
     log.add_argument("-f", "--follow", action="store_true", help="go on as more comes")
     log.add_argument("-n", "--lines", type=int, default=50, help="how many lines (default 50)")
     saving = commands.add_parser("backup", help="save database, keys and settings to one file, while it runs")
@@ -64,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
         ("test", "check everything; further words go to pytest"),
         ("bench", "measure, beside raw libvirt"),
         ("chaos", "break an installation of its own at random, and check what is left"),
+        ("gcloud", "an installed gcloud, pointed at this installation"),
     ):
         commands.add_parser(name, help=text, add_help=False)
     return main
@@ -122,8 +124,17 @@ def _dispatch(arguments: argparse.Namespace, words: list[str]) -> int:
             return backup(installation, arguments.file, arguments.images, Display())
         case "restore":
             return restore(installation, arguments.file, arguments.replace, Display())
+        case _:
+            return _pass_on(arguments.command, installation, words)
+
+
+def _pass_on(command: str, installation: Installation, words: list[str]) -> int:
+    """The commands whose words are others' options."""
+    match command:
         case "manage":
             return manage(installation, words)
+        case "gcloud":
+            return gcloud(installation, words)
         case "test":
             return test(installation, words, Display())
         case "chaos":

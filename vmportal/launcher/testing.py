@@ -20,7 +20,14 @@ from vmportal.launcher.postgres import private_postgres
 from vmportal.launcher.up import prepare_system
 
 # What must hold on both databases; everything else runs once, on SQLite.
-BOTH_DATABASES = ("tests/services", "tests/operations", "tests/realtime", "tests/repair", "tests/alerts")
+BOTH_DATABASES = (
+    "tests/services",
+    "tests/billing",
+    "tests/operations",
+    "tests/realtime",
+    "tests/repair",
+    "tests/alerts",
+)
 # What an installation's own environment says of it and tests must not follow: nobody is alerted by a test.
 NOT_FOR_TESTS = (
     "DEBUG",
