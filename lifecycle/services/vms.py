@@ -222,7 +222,8 @@ def _same_request(
     if found is None:
         return None
     same_vm = vm is None or found.vm_id == vm.pk
-    if found.action == action and same_vm and found.data.get("digest", "") == digest:
+    # An operation of the version before has no digest: it is taken to be the same.
+    if found.action == action and same_vm and found.data.get("digest", digest) == digest:
         return found
     raise RequestIdReused(
         "The request id %(id)s was used before, for another request (%(action)s of %(name)s). Use a new one.",

@@ -14,8 +14,10 @@ from uuid import UUID
 import redis
 from django.utils import timezone
 
-from lifecycle.models import HostLease, Operation
+from lifecycle.domain.transitions import Action
+from lifecycle.models import VM, HostLease, Operation, User
 from lifecycle.repair import hosts
+from lifecycle.services.vms import request_action
 from tests.chaos.site import WATCHERS, WORKERS, Site
 from tests.chaos.timeline import Timeline
 
@@ -117,22 +119,23 @@ class Faults:
         self._note(kind, "libvirtd", before & _under_way())
 
     def _qemu_kill(self, kind: str) -> None:
-        """A guest with an operation under way; when there is none for a while, any guest: that one is repaired."""
-        end = time.monotonic() + AIM_SECONDS
-        while time.monotonic() < end:
-            guests = {guest_of(words): pid for pid, words in self._site.qemus()}
-            open_now = list(Operation.objects.exclude(status="DONE").select_related("vm"))
-            self._chance.shuffle(open_now)
-            for operation in open_now:
-                if pid := guests.get(operation.vm.domain_name):
-                    _kill(pid)
-                    self._note(kind, operation.vm.name, {operation.pk} & _open(), pid=pid)
-                    return
-            time.sleep(0.05)
-        if guests := {guest_of(words): pid for pid, words in self._site.qemus()}:
-            name = self._chance.choice(sorted(guests))
-            _kill(guests[name])
-            self._note(kind, name, set(), pid=guests[name])
+        """A guest with an operation under way; else one that rests, just as somebody asks something of it."""
+        guests = {guest_of(words): pid for pid, words in self._site.qemus()}
+        busy = [o for o in Operation.objects.exclude(status="DONE").select_related("vm") if o.vm.domain_name in guests]
+        operation = self._chance.choice(busy) if busy else self._ask_of_one(guests)
+        if operation is None:
+            return
+        name = operation.vm.domain_name
+        _kill(guests[name])
+        self._note(kind, operation.vm.name, {operation.pk} & _open(), pid=guests[name])
+
+    def _ask_of_one(self, guests: dict[str, int]) -> Operation | None:
+        """Somebody resets, suspends or stops a VM that rests."""
+        resting = [vm for vm in VM.objects.live().filter(state="RUNNING") if vm.domain_name in guests]
+        if not resting:
+            return None
+        action = self._chance.choice((Action.RESET, Action.SUSPEND, Action.STOP))
+        return request_action(self._chance.choice(resting), action, user=User.objects.get(username="admin"))
 
     # -- small parts
 

@@ -8,7 +8,15 @@ from uuid import uuid4
 import pytest
 from django.utils import timezone
 
-from lifecycle.domain.errors import DomainError, Forbidden, InvalidInput, NameTaken, NotFound, QuotaExceeded
+from lifecycle.domain.errors import (
+    DomainError,
+    Forbidden,
+    InvalidInput,
+    NameTaken,
+    NotFound,
+    QuotaExceeded,
+    RequestIdReused,
+)
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action
 from lifecycle.models import (
@@ -25,7 +33,7 @@ from lifecycle.models import (
     User,
     Zone,
 )
-from lifecycle.services.vms import VMRequest, request_create
+from lifecycle.services.vms import VMRequest, request_action, request_create
 from tests import factories
 from tests.services.tools import no_change, refusal
 
@@ -128,6 +136,23 @@ def test_the_same_request_again_is_the_same_operation(project: Project, owner: U
     with no_change():
         again = request_create(project, VMRequest("web-1"), user=owner, request_id=request_id)
     assert again == first
+
+
+def test_a_request_id_belongs_to_what_was_asked_with_it(project: Project, owner: User) -> None:
+    request_id = uuid4()
+    made = request_create(project, VMRequest("web-1"), user=owner, request_id=request_id)
+    with refusal(RequestIdReused, "create of web-1"):
+        request_create(project, VMRequest("web-1", stop_grace_seconds=5), user=owner, request_id=request_id)
+    with refusal(RequestIdReused, "Use a new one"):
+        request_action(made.vm, Action.DELETE, user=owner, request_id=request_id)
+
+
+def test_a_request_of_the_version_before_is_known_again(project: Project, owner: User) -> None:
+    """It wrote no digest."""
+    request_id = uuid4()
+    made = request_create(project, VMRequest("web-1"), user=owner, request_id=request_id)
+    Operation.objects.update(data={"asked_in": ""})
+    assert request_create(project, VMRequest("web-1"), user=owner, request_id=request_id) == made
 
 
 def test_another_project_may_use_the_same_request_id(project: Project, owner: User) -> None:

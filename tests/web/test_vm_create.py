@@ -36,6 +36,13 @@ def test_two_quick_clicks_create_one_vm(as_owner: Client, project: Project) -> N
     assert Operation.objects.filter(project=project).count() == 1
 
 
+def test_an_old_form_with_other_values_is_a_new_wish(as_owner: Client, project: Project) -> None:
+    request_id = str(uuid.uuid4())
+    send(as_owner, request_id=request_id, name="web-1")
+    assert send(as_owner, request_id=request_id, name="web-2").status_code == 303
+    assert set(VM.objects.filter(project=project).values_list("name", flat=True)) == {"web-1", "web-2"}
+
+
 def test_every_form_has_a_request_id_of_its_own(as_owner: Client, project: Project) -> None:
     ids = {as_owner.get(URL).context["form"]["request_id"].value() for _ in range(2)}
     assert len(ids) == 2

@@ -10,8 +10,8 @@ from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
 
 from lifecycle.domain.access import Right
-from lifecycle.domain.errors import DomainError
-from lifecycle.models import VM, SSHKey
+from lifecycle.domain.errors import DomainError, RequestIdReused
+from lifecycle.models import VM, Operation, SSHKey
 from lifecycle.services import quotas
 from lifecycle.services.vms import request_create
 from lifecycle.web.access import Place, place_of
@@ -36,13 +36,20 @@ def new(request: Request, slug: str) -> HttpResponse:
     if not form.is_valid():
         return _show(request, place, form, status=400)
     try:
-        operation = request_create(
-            place.project, form.as_request(), user=request.user, request_id=form.cleaned_data["request_id"]
-        )
+        operation = _ask(place, form, request)
     except DomainError as error:
         form.refuse(error)
         return _show(request, place, form, status=error.http_status)
     return SeeOther(f"/projects/{place.project.slug}/vms/{operation.target_name}/")
+
+
+def _ask(place: Place, form: VMForm, request: Request) -> Operation:
+    """The same form sent twice asks once; sent again from an old page with other values, it is a new wish."""
+    wanted, request_id = form.as_request(), form.cleaned_data["request_id"]
+    try:
+        return request_create(place.project, wanted, user=request.user, request_id=request_id)
+    except RequestIdReused:
+        return request_create(place.project, wanted, user=request.user)
 
 
 def _show(request: Request, place: Place, form: VMForm, status: int = 200) -> HttpResponse:
