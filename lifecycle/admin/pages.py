@@ -5,6 +5,7 @@ Apart from the package itself: the site's class lives in the package, and must b
 
 from lifecycle.admin import (
     alerts,
+    billing,
     catalog,
     consoles,
     findings,
@@ -20,6 +21,7 @@ from lifecycle.admin import (
 
 __all__ = [
     "alerts",
+    "billing",
     "catalog",
     "consoles",
     "findings",

@@ -97,6 +97,13 @@ class DeletionProtected(DomainError):
     http_status = 409
 
 
+class ConditionNotMet(DomainError):
+    """The change was made of another version of what it changes."""
+
+    code = "CONDITION_NOT_MET"
+    http_status = 412
+
+
 class QuotaExceeded(DomainError):
     """The project's quota refuses; params: metric, limit, usage, requested, scope."""
 
@@ -122,6 +129,20 @@ class OperationPreempted(DomainError):
     """A stop or a delete took over."""
 
     code = "OPERATION_PREEMPTED"
+    http_status = 409
+
+
+class OperationCancelled(DomainError):
+    """Somebody cancelled it; what it did was undone."""
+
+    code = "OPERATION_CANCELLED"
+    http_status = 409
+
+
+class RequestIdReused(DomainError):
+    """The request id belongs to an operation that was asked for with another content."""
+
+    code = "REQUEST_ID_REUSED"
     http_status = 409
 
 

@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('lifecycle', '0014_usage'),
+        ('lifecycle', '0010_hosts_tried_in_vain'),
     ]
 
     operations = [

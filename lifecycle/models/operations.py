@@ -8,7 +8,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from lifecycle.domain.transitions import Action, Asker
+from lifecycle.domain.transitions import Action, Asker, may_cancel
 from lifecycle.models.projects import Project
 from lifecycle.models.vms import VM
 
@@ -45,6 +45,12 @@ class Operation(models.Model):
     start_time = models.DateTimeField(_("started"), null=True, blank=True)
     end_time = models.DateTimeField(_("ended"), null=True, blank=True)
     error = models.JSONField(_("error"), null=True, blank=True)
+    hidden_from_api = models.BooleanField(
+        _("deleted through the API"),
+        default=False,
+        db_default=False,
+        help_text=_("Its answers do not show it any more; the history here stays."),
+    )
     preempted_by = models.OneToOneField(
         "self",
         on_delete=models.SET_NULL,
@@ -52,6 +58,11 @@ class Operation(models.Model):
         blank=True,
         related_name="preempts",
         verbose_name=_("preempted by"),
+    )
+
+    cancel_time = models.DateTimeField(_("cancelled"), null=True, blank=True)
+    cancelled_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("cancelled by")
     )
 
     vm_fence = models.PositiveIntegerField(_("fencing counter of the VM"), default=0)
@@ -100,6 +111,17 @@ class Operation(models.Model):
     def is_done(self) -> bool:
         """Whether it has ended, well or with an error."""
         return self.status == self.Status.DONE
+
+    @property
+    def can_be_cancelled(self) -> bool:
+        """Whether a cancel would still turn it round."""
+        turned = self.undoing or self.cancel_time is not None
+        return not (self.is_done or turned) and may_cancel(Action(self.action))
+
+    @property
+    def is_being_cancelled(self) -> bool:
+        """Whether somebody cancelled it and it has not ended yet."""
+        return self.cancel_time is not None and not self.is_done
 
 
 class OperationStep(models.Model):

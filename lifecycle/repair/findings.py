@@ -13,15 +13,15 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from lifecycle.domain import findings as plan
-from lifecycle.domain.definitions import as_json, differences, from_json
+from lifecycle.domain.definitions import SIZES, as_json, differences, from_json
 from lifecycle.domain.errors import Busy, DomainError, Gone, HypervisorError, Refused, ResourcePoolExhausted
 from lifecycle.domain.findings import Choice, Contradiction, Domain, Kind, Picture, RecordedVM, Sighting, Volume
 from lifecycle.domain.states import Power, State
 from lifecycle.domain.text import mark
 from lifecycle.drivers.base import DomainSpec, DomainView, Hypervisor, NetworkSpec, Pool
 from lifecycle.models import VM, Cleanup, Disk, Finding, Operation
-from lifecycle.services import definitions, findings
-from lifecycle.services.findings import Adoptee
+from lifecycle.services import adoption, definitions, findings
+from lifecycle.services.adoption import Adoptee
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ def take_note(
     host_id: int,
     hypervisor: Hypervisor,
     views: Iterable[DomainView],
+    volumes: tuple[Volume, ...],
     contradictions: Mapping[UUID, str],
     taken_at: datetime,
 ) -> list[Sighting]:
@@ -51,7 +52,7 @@ def take_note(
         HypervisorError: the host did not answer; nothing was concluded.
     """
     domains = {view.uuid: _domain(view) for view in views}
-    picture = _picture(host_id, domains, volumes_of(hypervisor), contradictions, taken_at)
+    picture = _picture(host_id, domains, volumes, contradictions, taken_at)
     if any(sighting.kind in {Kind.MISSING_DISK, Kind.MISSING_DOMAIN} for sighting in plan.sightings(picture)):
         # libvirt goes by what it remembers of a pool: a disk that was put back is seen when it looks again.
         picture = replace(picture, volumes=volumes_of(hypervisor, afresh=True))
@@ -78,6 +79,7 @@ def _picture(
     """The record is read after the host: a VM's row is older than its disk."""
     vms = _recorded(host_id)
     strange = [uuid for uuid, domain in domains.items() if uuid not in vms and domain.mark == settings.INSTALLATION_ID]
+    strange += {owner for volume in volumes if (owner := plan.owner_of(volume.name)) and owner not in vms}
     dead = VM.objects.filter(pk__in=strange, deleted_at__isnull=False).values_list("pk", flat=True) if strange else []
     waiting = Cleanup.objects.filter(host=host_id, done_at__isnull=True).values_list("vm", flat=True)
     return Picture(
@@ -141,7 +143,8 @@ def _changed(host_id: int, hypervisor: Hypervisor, picture: Picture) -> tuple[li
     seen = []
     for vm in _with_all(read):
         recorded = from_json(vm.definition) if vm.definition else hypervisor.wanted(spec_of(vm))
-        if parts := differences(recorded, read[vm.pk]):
+        ignored = SIZES if vm.awaits_its_size else frozenset()
+        if parts := tuple(d for d in differences(recorded, read[vm.pk]) if d.part not in ignored):
             seen.append(plan.changed(vm.pk, vm.name, vm.adopted, parts))
     return seen, {(Kind.CHANGED_DEFINITION.value, str(pk)) for pk in {*read, *gone}}
 
@@ -223,8 +226,21 @@ def _adopt(case: Case) -> Ending:
         disk_bytes=body.disk_bytes,
         seen_at=timezone.now(),
     )
-    vm = findings.adopt(case.finding, found)
+    vm = adoption.adopt(case.finding, found)
     _mark(case.hypervisor, vm)  # cut short here, the next reconcile marks it
+    return mark("It was adopted.")
+
+
+def _adopt_volume(case: Case) -> Ending:
+    """Its next start defines the VM; until then nothing on the host changes."""
+    name, pool = case.finding.subject, Pool(case.finding.details["pool"])
+    found = next((view for view in case.hypervisor.list_volumes(pool, afresh=True) if view.name == name), None)
+    if found is None:
+        return None
+    if users := case.hypervisor.users_of(pool, name):
+        raise Busy(f"it is in use by {', '.join(users)}")
+    base = case.hypervisor.base_of(pool, name)
+    adoption.adopt_volume(case.finding, capacity_bytes=found.capacity_bytes, image_file=base)
     return mark("It was adopted.")
 
 
@@ -321,6 +337,7 @@ ACTS: Final[dict[tuple[Kind, Choice], Callable[[Case], Ending]]] = {
     (Kind.FOREIGN_DOMAIN, Choice.ADOPT): _adopt,
     (Kind.ORPHANED_DOMAIN, Choice.ADOPT): _adopt,
     (Kind.ORPHANED_DOMAIN, Choice.DELETE): _delete_domain,
+    (Kind.UNKNOWN_VOLUME, Choice.ADOPT): _adopt_volume,
     (Kind.UNKNOWN_VOLUME, Choice.DELETE): _delete_volume,
     (Kind.MISSING_DOMAIN, Choice.RECREATE): _recreate,
     (Kind.MISSING_DOMAIN, Choice.MARK_LOST): _mark_lost,

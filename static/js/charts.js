@@ -66,7 +66,6 @@ class Picture {
     this.#place.setAttribute("aria-label", this.#place.querySelector("svg").getAttribute("aria-label"));
     this.#place.setAttribute("role", "img");
     this.#place.tabIndex = 0;
-    this.#place.replaceChildren();
     this.#place.addEventListener("keydown", (event) => this.#key(event));
     this.#place.addEventListener("blur", () => this.#plot?.setCursor({ left: -10, top: -10 }));
     new ResizeObserver(() => this.#plot?.setSize(this.#size())).observe(this.#place);
@@ -106,6 +105,7 @@ class Picture {
       series: [3 * index + 3, 3 * index + 2],
       fill: paint.areas[index],
     }));
+    const drawn = this.#place.querySelector("svg");
     this.#plot = new uPlot(
       {
         ...this.#size(),
@@ -127,6 +127,7 @@ class Picture {
       columns,
       this.#place,
     );
+    drawn?.remove(); // only now: whatever fails above leaves the server's drawing
   }
 
   #size() {

@@ -17,6 +17,8 @@ from tests import factories
 from tests.web.conftest import Browser
 
 PATHS = [
+    "/",
+    "/search/?q=web",
     "/projects/",
     "/projects/new/",
     "/projects/lab/vms/",
@@ -28,7 +30,17 @@ PATHS = [
     "/projects/lab/vms/web-1/screen/",
     "/projects/lab/operations/",
     "/projects/lab/members/",
+    "/projects/lab/audit/",
+    "/projects/lab/vms/web-1/edit/",
+    "/notifications/",
+    "/account/notifications/",
     "/account/preferences/",
+    "/account/keys/",
+    "/projects/lab/images/",
+    "/projects/lab/images/new/",
+    "/images/",
+    "/images/new/",
+    "/projects/lab/keys/",
     "/operators/",
     "/accounts/password/change/",
     "/accounts/logout/",

@@ -11,19 +11,20 @@ from vmportal.launcher.backup import backup
 from vmportal.launcher.display import Display, report_error
 from vmportal.launcher.down import down
 from vmportal.launcher.errors import PortalError
+from vmportal.launcher.gcloud import gcloud
 from vmportal.launcher.installation import CHECKOUT, Installation
 from vmportal.launcher.libvirtd import with_group
 from vmportal.launcher.logs import logs
 from vmportal.launcher.restore import restore
 from vmportal.launcher.status import manage_environment, status
 from vmportal.launcher.supervisor import Listening
-from vmportal.launcher.testing import bench, test
+from vmportal.launcher.testing import bench, chaos, test
 from vmportal.launcher.up import up
 
 DEFAULT_PORT = 8000
 INTERRUPTED = 130
 # Their words are passed on as they are, options included.
-PASSING = ("manage", "test", "bench")
+PASSING = ("manage", "test", "bench", "chaos", "gcloud")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -63,6 +64,8 @@ def parser() -> argparse.ArgumentParser:
         ("manage", "Django's manage.py, with this installation's settings"),
         ("test", "check everything; further words go to pytest"),
         ("bench", "measure, beside raw libvirt"),
+        ("chaos", "break an installation of its own at random, and check what is left"),
+        ("gcloud", "an installed gcloud, pointed at this installation"),
     ):
         commands.add_parser(name, help=text, add_help=False)
     return main
@@ -121,10 +124,21 @@ def _dispatch(arguments: argparse.Namespace, words: list[str]) -> int:
             return backup(installation, arguments.file, arguments.images, Display())
         case "restore":
             return restore(installation, arguments.file, arguments.replace, Display())
+        case _:
+            return _pass_on(arguments.command, installation, words)
+
+
+def _pass_on(command: str, installation: Installation, words: list[str]) -> int:
+    """The commands whose words are others' options."""
+    match command:
         case "manage":
             return manage(installation, words)
+        case "gcloud":
+            return gcloud(installation, words)
         case "test":
             return test(installation, words, Display())
+        case "chaos":
+            return chaos(installation, words, Display())
         case _:
             return bench(installation, words, Display())
 

@@ -70,6 +70,7 @@ def check_request(environ: dict[str, str], listening: Listening) -> None:
             listen=listening.listen,
             allow_plain_http=_is_true(environ.get("VMPORTAL_ALLOW_HTTP")),
             tls_at_proxy=_is_true(environ.get("VMPORTAL_TLS_PROXY")),
+            test_switches=frozenset(filter(None, environ.get("VMPORTAL_UNSAFE_TEST_SWITCHES", "").split(","))),
         )
     )
     if problems and not _is_true(environ.get("DEBUG")):

@@ -1,0 +1,75 @@
+"""Finding what an address names: through the person's own view of the project, by name or by number."""
+
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+
+from lifecycle.api.call import Call
+from lifecycle.api.errors import not_found
+from lifecycle.api.links import range_of, region_of
+from lifecycle.models import VM, Change, Operation, Zone
+from lifecycle.models.vms import VMQuerySet
+
+
+def zone_in(call: Call) -> Zone:
+    """The zone of the address."""
+    name = call.path["zone"]
+    found = Zone.objects.filter(name=name).first() if "\0" not in name else None
+    if found is None:
+        raise not_found(f"projects/{call.project.slug}/zones/{name}")
+    return found
+
+
+def zones_of_region(call: Call) -> list[Zone]:
+    """The zones of the region of the address; a region without zones does not exist."""
+    name = call.path["region"]
+    found = [zone for zone in Zone.objects.order_by("name") if region_of(zone.name) == name]
+    if not found:
+        raise not_found(f"projects/{call.project.slug}/regions/{name}")
+    return found
+
+
+def instances(call: Call) -> VMQuerySet:
+    """The project's live VMs."""
+    return call.place.vms().live()
+
+
+def vm_in(call: Call) -> VM:
+    """The VM of the address."""
+    zone = zone_in(call)
+    found = instances(call).filter(zone=zone, **by_name_or_id(call.path["instance"])).first()
+    if found is None:
+        raise call.missing()
+    return found
+
+
+def by_name_or_id(text: str) -> dict[str, Any]:
+    """The condition for a name, or for the number that stands for an id."""
+    if between := range_of(text):
+        return {"pk__range": between}
+    return {"name": text.replace("\0", "?")}
+
+
+def operations(call: Call, **conditions: Any) -> "list[QuerySet[Any]]":
+    """The project's operations and changes that its clients may see, with what an answer shows of each."""
+    asked = {"project": call.project, "hidden_from_api": False, **conditions}
+    return [kind.objects.filter(**asked).select_related("vm__zone", "user") for kind in (Operation, Change)]
+
+
+def operation_in(call: Call) -> Operation | Change:
+    """The zone's operation of the address."""
+    zone = zone_in(call)
+    text = call.path["operation"]
+    if between := range_of(text):
+        condition: dict[str, Any] = {"pk__range": between}
+    else:
+        try:
+            condition = {"pk": UUID(text.removeprefix("operation-"))}
+        except ValueError:
+            raise call.missing() from None
+    for rows in operations(call, vm__zone=zone, **condition):
+        found: Operation | Change | None = rows.first()
+        if found is not None:
+            return found
+    raise call.missing()

@@ -1,0 +1,103 @@
+"""The one door of the API: finds the method, the person and the project, calls, and answers JSON."""
+
+import json
+import logging
+from typing import Any
+from urllib.parse import quote
+
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, QueryDict
+from django.views.decorators.csrf import csrf_exempt
+
+from lifecycle.api import auth, fields, methods, registry
+from lifecycle.api.call import Call
+from lifecycle.api.errors import ApiError, invalid, response_of
+from lifecycle.api.links import Links
+from lifecycle.domain.errors import DomainError
+
+log = logging.getLogger(__name__)
+
+methods.load()
+
+
+@csrf_exempt
+def dispatch(request: HttpRequest, path: str) -> HttpResponseBase:
+    """Answer a call below /compute/v1/. There is no session here: the token is all that counts."""
+    try:
+        return _answered(request, path)
+    except (ApiError, DomainError) as error:
+        return response_of(error)
+    except PermissionDenied as error:
+        return response_of(ApiError(403, "forbidden", str(error)))
+    except RequestDataTooBig:
+        return response_of(ApiError(413, "requestTooLarge", "The request is larger than 2 MiB."))
+    except Exception as error:
+        log.exception("%s %s failed", request.method, path)
+        return response_of(error)
+
+
+def _answered(request: HttpRequest, path: str) -> HttpResponse:
+    verb = request.headers.get("X-HTTP-Method-Override", request.method or "GET").upper()
+    found, values, verbs = registry.find("GET" if verb == "HEAD" else verb, path)
+    if found is None:
+        raise _no_method(verb, path, verbs)
+    credential = auth.authenticate(request)
+    query = _query(request, overridden=verb != request.method and request.method == "POST")
+    mask = fields.parse(query.get("fields", ""))
+    place = auth.place_for(credential, found, values["project"])
+    host = request.get_host()
+    call = Call(
+        method=found,
+        place=place,
+        token=credential.token,
+        path=values,
+        query=query,
+        body=_body(request) if found.body is not None else {},
+        links=Links(host, place.project.slug),
+        address=f"https://{host}/compute/v1/{quote(path)}",
+    )
+    response = JsonResponse(fields.apply(mask, dict(found.handler(call))))
+    response["Cache-Control"] = "private, no-store"
+    return response
+
+
+def _no_method(verb: str, path: str, verbs: set[str]) -> ApiError:
+    if not verbs:
+        return ApiError(404, "notFound", f"There is no method at /compute/v1/{path[:200]}. See docs/api.md.")
+    allowed = ", ".join(sorted(verbs))
+    return ApiError(405, "httpMethodNotAllowed", f"{verb[:10]} is not possible here, only {allowed}.", Allow=allowed)
+
+
+def _query(request: HttpRequest, *, overridden: bool) -> dict[str, str]:
+    """The query's parameters, the last of each; a client with a long one sends it in a POST's body instead."""
+    found = QueryDict(request.body) if overridden else request.GET
+    query = {name: str(value) for name, value in found.items()}
+    for name, value in query.items():
+        if "\0" in value or len(value) > 8000:
+            raise invalid(name[:100], value, "It holds a NUL character, or is too long.")
+    return query
+
+
+def _body(request: HttpRequest) -> dict[str, Any]:
+    """The JSON of the request without its nulls. No body, and an empty string, are an empty object."""
+    text = request.body
+    if not text.strip():
+        return {}
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ApiError(400, "parseError", "Parse Error: the body is not JSON.") from None
+    if body in ("", None):
+        return {}
+    if not isinstance(body, dict):
+        raise ApiError(400, "parseError", "Invalid JSON payload received: the body must be an object.")
+    return dict(without_nulls(body))
+
+
+def without_nulls(value: Any) -> Any:
+    """`value` without the nulls in it, at any depth."""
+    if isinstance(value, dict):
+        return {key: without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [without_nulls(item) for item in value if item is not None]
+    return value

@@ -1,0 +1,1 @@
+"""Rows as resources on the wire."""

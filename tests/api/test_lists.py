@@ -1,0 +1,160 @@
+"""Lists: pages, order, filters, fields; and how many queries a list of 500 VMs takes."""
+
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from lifecycle.domain.states import State
+from lifecycle.domain.transitions import Action
+from lifecycle.models import Host, Operation, Project, User
+from tests import factories
+from tests.api.conftest import INSTANCES, Program
+
+
+@pytest.fixture
+def vms(project: Project, host: Host, catalog: None) -> list[str]:
+    """Five VMs; every other is stopped."""
+    names = [f"web-{number}" for number in range(1, 6)]
+    for number, name in enumerate(names):
+        state = State.TERMINATED if number % 2 else State.RUNNING
+        factories.make_vm(project, name, state, host=host, tags=["odd"] if number % 2 else [])
+    return names
+
+
+def names_of(answer: dict[str, Any]) -> list[str]:
+    return [item["name"] for item in answer.get("items", [])]
+
+
+@pytest.mark.parametrize("order", ["", "name", "creationTimestamp desc"])
+def test_pages_follow_each_other_without_gap_or_repetition(order: str, api: Program, vms: list[str]) -> None:
+    seen: list[str] = []
+    token = ""
+    for _page in range(3):
+        query = {"maxResults": 2, **({"orderBy": order} if order else {}), **({"pageToken": token} if token else {})}
+        answer = api("GET", INSTANCES, **query)
+        seen += names_of(answer)
+        token = answer.get("nextPageToken", "")
+    assert token == ""
+    assert seen == (vms[::-1] if "desc" in order else vms)
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"maxResults": "501"}, "maxResults"),
+        ({"maxResults": "-1"}, "maxResults"),
+        ({"maxResults": "many"}, "maxResults"),
+        ({"orderBy": "status"}, "orderBy"),
+        ({"pageToken": "nonsense"}, "pageToken"),
+        ({"pageToken": "WyJuYW1lIixbMSwyXV0="}, "pageToken"),
+        ({"filter": "status"}, "filter"),
+        ({"filter": "name eq (a+)+"}, "filter"),
+        ({"filter": "(status=RUNNING"}, "filter"),
+        ({"fields": "items("}, "fields"),
+    ],
+)
+def test_a_wrong_parameter_is_named(query: dict[str, str], field: str, api: Program, vms: list[str]) -> None:
+    answer = api("GET", INSTANCES, **query)
+    assert api.status == 400
+    assert f"'{field}'" in answer["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("name=web-1", ["web-1"]),
+        ('name = "web-*"', ["web-1", "web-2", "web-3", "web-4", "web-5"]),
+        ("name:web-2", ["web-2"]),
+        ("name != web-1", ["web-2", "web-3", "web-4", "web-5"]),
+        ("status=RUNNING", ["web-1", "web-3", "web-5"]),
+        ("status = RUNNING AND name=web-3", ["web-3"]),
+        ("(status = TERMINATED) (name=web-4)", ["web-4"]),
+        ("status=TERMINATED name=web-4 OR name=web-1", ["web-4"]),
+        ("NOT status=RUNNING", ["web-2", "web-4"]),
+        ("-status=RUNNING", ["web-2", "web-4"]),
+        ("name eq web-[12]", ["web-1", "web-2"]),
+        ('name eq "web-(1|3)"', ["web-1", "web-3"]),
+        ("name ne web-.*", []),
+        (r'(name eq ".*\bweb-2\b.*")', ["web-2"]),
+        ("tags.items=odd", ["web-2", "web-4"]),
+        ("tags.items:*", ["web-2", "web-4"]),
+        ("scheduling.automaticRestart = true", ["web-1", "web-2", "web-3", "web-4", "web-5"]),
+        ("scheduling.hostErrorTimeoutSeconds > 90", []),
+        ("creationTimestamp > 2020-01-01T00:00:00Z", ["web-1", "web-2", "web-3", "web-4", "web-5"]),
+        ("labels.env:*", []),
+        ("nothing.of.the.kind = 1", []),
+    ],
+)
+def test_filters(text: str, found: list[str], api: Program, vms: list[str]) -> None:
+    assert names_of(api("GET", INSTANCES, filter=text)) == found
+
+
+def test_a_filter_that_passes_many_still_fills_its_pages(api: Program, vms: list[str]) -> None:
+    first = api("GET", INSTANCES, filter="status=TERMINATED", maxResults=1)
+    second = api("GET", INSTANCES, filter="status=TERMINATED", maxResults=1, pageToken=first["nextPageToken"])
+    assert names_of(first) + names_of(second) == ["web-2", "web-4"]
+    assert "nextPageToken" not in second
+
+
+@pytest.mark.parametrize("mask", ["items(name,status),kind", "items/name,items/status,kind"])
+def test_fields_leave_out_the_rest(mask: str, api: Program, vms: list[str]) -> None:
+    answer = api("GET", INSTANCES, fields=mask, maxResults=1)
+    assert answer == {"kind": "compute#instanceList", "items": [{"name": "web-1", "status": "RUNNING"}]}
+    assert api("GET", f"{INSTANCES}/web-1", fields="name") == {"name": "web-1"}
+
+
+def test_an_empty_list_has_no_items(api: Program, catalog: None) -> None:
+    assert "items" not in api("GET", INSTANCES)
+
+
+def test_unknown_parameters_are_ignored(api: Program, vms: list[str]) -> None:
+    api("GET", INSTANCES, **{"alt": "json", "prettyPrint": "false", "$.xgafv": "2", "sillyParameter": "1"})
+    assert api.status == 200
+
+
+def test_an_aggregated_list_names_every_zone(api: Program, vms: list[str]) -> None:
+    factories.make_zone("zone-b")
+    scopes = api("GET", "/aggregated/instances")["items"]
+    assert names_of({"items": scopes["zones/zone-a"]["instances"]}) == vms
+    assert scopes["zones/zone-b"]["warning"]["code"] == "NO_RESULTS_ON_PAGE"
+
+
+def test_a_list_takes_as_many_queries_for_many_vms_as_for_one(
+    api: Program, project: Project, host: Host, catalog: None
+) -> None:
+    def queries() -> int:
+        with CaptureQueriesContext(
+            connection,
+        ) as captured:
+            api("GET", INSTANCES)
+        return len(captured)
+
+    factories.make_vm(project, "web-0", State.RUNNING, host=host)
+    api("GET", INSTANCES)  # writes the token's use
+    one = queries()
+    for number in range(1, 30):
+        factories.make_vm(project, f"web-{number}", State.TERMINATED, host=host)
+    assert queries() == one <= 8
+
+
+def test_what_others_have_is_in_no_list(api: Program, vms: list[str], stranger: User) -> None:
+    elsewhere = stranger.memberships.get().project
+    hidden = factories.make_vm(elsewhere, "hidden", State.RUNNING)
+    factories.make_operation(hidden, Action.STOP)
+    for path in (INSTANCES, "/aggregated/instances", "/zones/zone-a/operations", "/aggregated/operations",
+                 "/zones/zone-a/disks", "/aggregated/disks"):  # fmt: skip
+        assert "hidden" not in str(api("GET", path))
+
+
+def test_operations_are_listed_and_filtered(api: Program, vms: list[str]) -> None:
+    for name in ("web-1", "web-3"):
+        api("POST", f"{INSTANCES}/{name}/stop")
+    answer = api("GET", "/zones/zone-a/operations", filter="operationType=stop", orderBy="creationTimestamp desc")
+    assert [item["targetLink"].rpartition("/")[2] for item in answer["items"]] == ["web-3", "web-1"]
+    first = api("GET", "/zones/zone-a/operations", maxResults=1)
+    second = api("GET", "/zones/zone-a/operations", maxResults=1, pageToken=first["nextPageToken"])
+    assert {first["items"][0]["name"], second["items"][0]["name"]} == {
+        f"operation-{pk}" for pk in Operation.objects.values_list("pk", flat=True)
+    }
