@@ -46,7 +46,7 @@ def measure(stack: Stack, rounds: int, loaded: int, billed: int) -> list[Row]:
     from django.test import Client
 
     from lifecycle.models import Project, User
-    from tests.bench import billing, guests, pages, push
+    from tests.bench import billing, consoles, guests, pages, push
 
     user = User.objects.get(username="admin")
     User.objects.filter(pk=user.pk).update(must_change_password=False)
@@ -56,6 +56,7 @@ def measure(stack: Stack, rounds: int, loaded: int, billed: int) -> list[Row]:
     project = Project.objects.get(slug="default")
     rows = guests.run(project, user, rounds, say)
     rows += push.run(stack, project, user, cookie, rounds, say)
+    rows += consoles.run(stack, project, user, cookie, rounds, say)
     rows.append(memory(stack))
     rows += pages.lists(stack, user, cookie, 30, say)
     rows += billing.run(user, billed, 3, say)
@@ -74,7 +75,7 @@ def main() -> int:
     chosen = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="vmportal-bench-") as folder,
-        running_stack(Path(folder), processes=("web", "worker", "beat", "watcher")) as stack,
+        running_stack(Path(folder), processes=("web", "gateway", "worker", "beat", "watcher")) as stack,
     ):
         rows = measure(stack, chosen.rounds, chosen.loaded, chosen.billed)
     text = (

@@ -15,7 +15,7 @@ import pytest
 from lifecycle.domain.errors import Busy, Gone, Refused, Transient
 from lifecycle.drivers.libvirt.console import SerialStream, open_screen, open_serial
 from lifecycle.drivers.libvirt.tunnel import Tunnel, is_local, is_ssh, ssh_command
-from lifecycle.drivers.libvirt.xml import E, Element, to_text
+from tests.firmware import firmware_domain, with_screen
 from tests.stack import HOST_URI
 
 pytestmark = pytest.mark.libvirt
@@ -44,19 +44,6 @@ def until(condition: Callable[[], object], what: str, seconds: float = 60) -> No
         time.sleep(0.02)
 
 
-def firmware_domain(name: str, uuid: UUID, *devices: Element) -> str:
-    """A domain without a disk, whose firmware speaks on the serial port too."""
-    system = E.os(E.type("hvm", arch="x86_64", machine="q35"), E.bios(useserial="yes"))
-    serial = E.serial(E.target(type="isa-serial", port="0"), type="pty")
-    console = E.console(E.target(type="serial", port="0"), type="pty")
-    return to_text(
-        E.domain(
-            E.name(name), E.uuid(str(uuid)), E.memory("32", unit="MiB"), E.vcpu("1"), system,
-            E.devices(serial, console, E.controller(type="usb", model="none"), *devices), type="qemu",
-        )
-    )  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def conn() -> Iterator[libvirt.virConnect]:
     try:
@@ -65,12 +52,6 @@ def conn() -> Iterator[libvirt.virConnect]:
         pytest.skip(f"no libvirtd: {error}")
     yield connection
     connection.close()
-
-
-def with_screen(conn: libvirt.virConnect) -> libvirt.virDomain:
-    """A running one, with a screen as the product's VMs have it."""
-    screen = (E.graphics(E.listen(type="socket"), type="vnc"), E.video(E.model(type="vga", vram="8192")))
-    return conn.createXML(firmware_domain(f"vmp-test-{secrets.token_hex(3)}-console", uuid4(), *screen))
 
 
 @pytest.fixture(scope="module")
