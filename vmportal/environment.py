@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
 UNKNOWN_INSTALLATION = "000000"
 SQLITE_BUSY_SECONDS = 20
 # synchronous=FULL: a commit that was answered survives a power cut (a worker acts on it at once).
@@ -82,3 +85,21 @@ def own_addresses() -> list[str]:
         except OSError:
             continue
     return found
+
+
+def oidc_apps(env: environ.Env, url: str) -> list[dict[str, Any]]:
+    """The identity provider for django-allauth; none without its address.
+
+    Raises:
+        ImproperlyConfigured: the address is there, and what belongs to it is not.
+    """
+    if not url:
+        return []
+    client, secret = env.str("VMPORTAL_OIDC_CLIENT_ID", default=""), env.str("VMPORTAL_OIDC_CLIENT_SECRET", default="")
+    if not client or not secret:
+        raise ImproperlyConfigured(
+            "VMPORTAL_OIDC_URL is set: give VMPORTAL_OIDC_CLIENT_ID and VMPORTAL_OIDC_CLIENT_SECRET, too."
+        )
+    name = env.str("VMPORTAL_OIDC_NAME", default="OpenID Connect")
+    app = {"provider_id": "oidc", "name": name, "client_id": client, "secret": secret}
+    return [{**app, "settings": {"server_url": url}}]

@@ -116,6 +116,9 @@ INSTALLED_APPS = [
     "django_htmx",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "csp",
     "lucide",
     "lifecycle",
@@ -197,6 +200,20 @@ ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if _https else "http"
 # Ten wrong passwords for one account, or thirty tries from one address, in the time given.
 ACCOUNT_RATE_LIMITS = {"login": "30/m/ip", "login_failed": "10/m/ip,5/5m/key"}
+# A second factor is everybody's own choice: an authenticator app with recovery codes, or a passkey.
+MFA_ADAPTER = "lifecycle.web.mfa.MFAAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_ISSUER = env.str("VMPORTAL_TOTP_ISSUER", default="vmportal")
+# Addresses are not verified (accounts come by invitation), and a second factor must not wait for that.
+MFA_ALLOW_UNVERIFIED_EMAIL = True
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not _https  # browsers allow it on this machine alone
+# Sign-in by the organisation's own identity provider; none unless it is named.
+OIDC_URL = env.str("VMPORTAL_OIDC_URL", default="")
+OIDC_SIGNUP = env.bool("VMPORTAL_OIDC_SIGNUP", default=False)
+SOCIALACCOUNT_ADAPTER = "lifecycle.web.accounts.SocialAccountAdapter"
+SOCIALACCOUNT_LOGIN_ON_GET = False
+SOCIALACCOUNT_PROVIDERS = {"openid_connect": {"OAUTH_PKCE_ENABLED": True, "APPS": read.oidc_apps(env, OIDC_URL)}}
 ALLAUTH_TRUSTED_PROXY_COUNT = 1 if TLS_AT_PROXY else 0
 
 # --- mail ------------------------------------------------------------------------------------------------------

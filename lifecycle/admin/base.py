@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.models import LogEntry
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.forms import ModelForm
@@ -22,7 +23,7 @@ from lifecycle.domain.errors import DomainError
 from lifecycle.domain.states import State
 from lifecycle.labels import refusal_text
 from lifecycle.models import VM, Host, Project, User
-from lifecycle.services import operators
+from lifecycle.services import audit, operators
 
 #: The colours of the states, as the theme names them.
 STATE_LABELS = {
@@ -144,6 +145,13 @@ def ask_for_words(
     return TemplateResponse(request, "admin/lifecycle/words.html", context)
 
 
+def _recorded(request: HttpRequest, action: str, row: Model, message: Any = None) -> None:
+    changed = [part["changed"]["fields"] for part in message or () if isinstance(part, dict) and "changed" in part]
+    details = {"fields": ", ".join(str(name) for names in changed for name in names)} if changed else {}
+    target = f"{row._meta.verbose_name}: {row}"
+    audit.record(action, user=person(request), target=target, details=details)
+
+
 class BaseAdmin(ModelAdmin):
     """The product's defaults: bounded pages, no count of whole tables, refusals as messages."""
 
@@ -152,6 +160,22 @@ class BaseAdmin(ModelAdmin):
     list_filter_submit = True
     warn_unsaved_form = True
     compressed_fields = True
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> LogEntry:
+        """In the audit log, too."""
+        _recorded(request, "row.add", obj)
+        return super().log_addition(request, obj, message)  # type: ignore[no-any-return]
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> LogEntry:
+        """In the audit log, too, with the names of the fields."""
+        _recorded(request, "row.change", obj, message)
+        return super().log_change(request, obj, message)  # type: ignore[no-any-return]
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        """In the audit log, too."""
+        for row in queryset:
+            _recorded(request, "row.delete", row)
+        return super().log_deletions(request, queryset)
 
     def changeform_view(
         self,

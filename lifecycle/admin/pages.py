@@ -5,6 +5,7 @@ Apart from the package itself: the site's class lives in the package, and must b
 
 from lifecycle.admin import (
     alerts,
+    audit,
     billing,
     catalog,
     consoles,
@@ -21,6 +22,7 @@ from lifecycle.admin import (
 
 __all__ = [
     "alerts",
+    "audit",
     "billing",
     "catalog",
     "consoles",

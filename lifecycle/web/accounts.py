@@ -1,6 +1,9 @@
 """How people get accounts: by invitation, with passwords of their own."""
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
+from allauth.socialaccount.models import SocialLogin
+from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.forms import BaseForm
@@ -60,3 +63,10 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def get_password_change_redirect_url(self, request: HttpRequest) -> str:
         return reverse("web:home")
+
+
+class SocialAccountAdapter(DefaultSocialAccountAdapter):
+    """Who comes by OpenID Connect gets an account by invitation, or when the operator opened the door."""
+
+    def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
+        return settings.OIDC_SIGNUP or followed_invitation(request) is not None

@@ -87,10 +87,18 @@
   });
 
   // --- parts fetched again every few seconds, while somebody looks -----------------------------------------------------
+  // data-poll says how many seconds (4 when it says nothing). What holds the focus stays: a key press must not miss it.
+  const TICK_SECONDS = 4;
+  let ticks = 0;
   setInterval(() => {
     if (document.visibilityState !== "visible") return;
-    for (const part of document.querySelectorAll("[data-poll]")) htmx.trigger(part, "portal:tick");
-  }, 4000);
+    ticks += 1;
+    for (const part of document.querySelectorAll("[data-poll]")) {
+      const every = Math.max(1, Math.round(Number(part.dataset.poll || TICK_SECONDS) / TICK_SECONDS));
+      const held = part !== document.activeElement && part.contains(document.activeElement);
+      if (ticks % every === 0 && !held) htmx.trigger(part, "portal:tick");
+    }
+  }, TICK_SECONDS * 1000);
 
   // The serial output stays at its end, unless the reader scrolled up.
   const atEnd = (box) => box.scrollHeight - box.scrollTop - box.clientHeight < 24;
