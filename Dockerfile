@@ -17,7 +17,7 @@ RUN cd /src && find . -name '*.po' -exec sh -c 'msgfmt -o "${1%.po}.mo" "$1"' _ 
 FROM debian:12-slim
 # The tools after the first line make the default guest image; openssh-client speaks qemu+ssh:// to remote hosts.
 RUN apt-get update && apt-get install -y --no-install-recommends \
-        ca-certificates iproute2 libvirt0 libvirt-clients openssh-client python3 \
+        ca-certificates fonts-dejavu-core iproute2 libharfbuzz-subset0 libpango-1.0-0 libpangoft2-1.0-0 libvirt0 libvirt-clients openssh-client python3 \
         binutils cpio debian-archive-keyring dosfstools e2fsprogs fakeroot fdisk kmod mmdebstrap mtools \
         qemu-utils syslinux syslinux-common uidmap \
     && useradd --uid 10001 --create-home --shell /usr/sbin/nologin vmportal \

@@ -12,9 +12,14 @@ class LifecycleConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Wire what cuts live connections when a session ends, and what guards the database."""
+        """Wire what cuts live connections when a session ends, what guards the database, and traces."""
+        from django.conf import settings
+
+        from lifecycle import tracing
         from lifecycle.models import guards
         from lifecycle.realtime import signals
 
         signals.connect()
         guards.connect(self)
+        if settings.TRACES_URL:
+            tracing.start(settings.TRACES_URL, settings.INSTALLATION_ID)

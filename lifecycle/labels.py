@@ -41,6 +41,44 @@ MEANINGS: dict[str, Label] = {
     "SUSPENDED": _("Its memory is on disk. It can be resumed for 60 days."),
 }
 
+#: What people can be told of, and what is meant by it.
+NOTIFICATIONS: dict[str, tuple[Label, Label]] = {
+    "operation_failed": (_("A request of mine failed"), _("A start, stop, creation or the like that you asked for.")),
+    "repair_opened": (_("A VM is in repair"), _("It is not usable: it crashed, or its host does not answer.")),
+    "repair_closed": (_("A repair is over"), _("The VM runs again, or stays off.")),
+    "suspension_ending": (_("A suspension ends soon"), _("A week before the saved memory is discarded.")),
+    "invited": (_("I am invited"), _("To a project, by one of its owners.")),
+    "membership": (_("My role changed"), _("An owner changed your role, or took you out of a project.")),
+}
+
+#: What the audit log tells of, by its code; a code without a name here is shown as it is.
+AUDIT: dict[str, Label] = {
+    "vm.create": _("VM created"),
+    "vm.start": _("VM started"),
+    "vm.stop": _("VM stopped"),
+    "vm.reset": _("VM reset"),
+    "vm.suspend": _("VM suspended"),
+    "vm.resume": _("VM resumed"),
+    "vm.delete": _("VM deleted"),
+    "vm.protection": _("Deletion protection changed"),
+    "vm.labels": _("Labels changed"),
+    "vm.notes": _("Notes changed"),
+    "project.create": _("Project created"),
+    "member.invite": _("Person invited"),
+    "member.join": _("Person joined"),
+    "member.revoke": _("Invitation taken back"),
+    "member.role": _("Role changed"),
+    "member.remove": _("Member removed"),
+    "user.login": _("Signed in"),
+    "user.login_failed": _("Sign-in failed"),
+    "user.logout": _("Signed out"),
+    "user.password": _("Password changed"),
+    "user.mfa": _("Two-factor sign-in changed"),
+    "row.add": _("Added in the administration"),
+    "row.change": _("Changed in the administration"),
+    "row.delete": _("Deleted in the administration"),
+}
+
 ACTIONS: dict[str, Label] = {
     "create": _("Create"),
     "start": pgettext_lazy("action", "Start"),
@@ -123,6 +161,64 @@ STEP_ICONS = {
     "failed": "circle-x",
     "undone": "undo-2",
     "skipped": "circle-minus",
+}
+
+#: Kinds of moments in the flight recorder.
+MOMENTS: dict[str, Label] = {
+    "transition": _("State"),
+    "operation": _("Operation"),
+    "step": _("Step"),
+    "event": _("libvirt"),
+    "repair": _("Repair"),
+    "console": _("Console"),
+    "config": _("Settings"),
+}
+
+MOMENT_ICONS = {
+    "transition": "arrow-right-left",
+    "operation": "activity",
+    "step": "list-checks",
+    "event": "radio",
+    "repair": "wrench",
+    "console": "terminal",
+    "config": "settings-2",
+}
+
+SETTINGS: dict[str, Label] = {
+    "name": _("name"),
+    "machine_type": _("machine type"),
+    "vcpus": _("vCPUs"),
+    "memory_mib": _("memory (MiB)"),
+    "cpu_quota_percent": _("CPU limit (% of one core, per vCPU)"),
+    "automatic_restart": _("automatic restart"),
+    "on_host_maintenance": _("at maintenance of its host"),
+    "host_error_timeout_seconds": _("host error timeout (s)"),
+    "stop_grace_seconds": _("grace period at stop (s)"),
+    "deletion_protection": _("deletion protection"),
+    "labels": _("labels"),
+    "note": _("note"),
+    "notes": _("notes"),
+    "ssh_keys": _("SSH keys"),
+    "startup_script": _("startup script"),
+    "user_data": _("user data"),
+}
+
+CHARTS: dict[str, Label] = {
+    "cpu": _("CPU"),
+    "memory": _("Memory in use"),
+    "disk": pgettext_lazy("chart", "Disk"),
+    "network": pgettext_lazy("chart", "Network"),
+    "disk_read": pgettext_lazy("chart", "Read"),
+    "disk_write": pgettext_lazy("chart", "Written"),
+    "net_in": pgettext_lazy("chart", "Received"),
+    "net_out": pgettext_lazy("chart", "Sent"),
+}
+
+SPANS: dict[str, Label] = {
+    "live": pgettext_lazy("span of time", "10 minutes"),
+    "hour": pgettext_lazy("span of time", "Hour"),
+    "day": pgettext_lazy("span of time", "Day"),
+    "month": pgettext_lazy("span of time", "Month"),
 }
 
 METRICS: dict[str, Label] = {

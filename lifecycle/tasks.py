@@ -10,10 +10,13 @@ from uuid import UUID
 from celery import Task, shared_task
 from celery.signals import worker_init, worker_shutting_down
 
+from lifecycle.billing import invoices, reminders
 from lifecycle.domain.alerts import Condition, Kind
+from lifecycle.imaging.importer import importer
 from lifecycle.operations import engine, registry
+from lifecycle.operations.drain import drain
 from lifecycle.operations.sweeper import sweeper
-from lifecycle.repair import delivery, expiry, images, lookout, periodic, silence
+from lifecycle.repair import delivery, expiry, images, lookout, notices, periodic, silence
 from lifecycle.services import alerts, bell, metering, operations, retention, rounds, usage
 
 log = logging.getLogger(__name__)
@@ -21,6 +24,7 @@ log = logging.getLogger(__name__)
 #: Operations that one sweep by the timer rings for; a worker's own sweep finds the others.
 SWEPT_MAX = 200
 METERING_SECONDS = 1800.0
+BILLING_SECONDS = 3600.0
 RETENTION_SECONDS = 60.0
 USAGE_SECONDS = 900.0
 #: The last five minutes of an hour are written shortly after it.
@@ -87,6 +91,7 @@ def check_alerts() -> None:
     """The round of alerts and the messages that are due, if no worker has just done it."""
     lookout.look(registry.DEADLINES)
     delivery.deliver()
+    notices.deliver()
 
 
 @shared_task(name="lifecycle.check_metering", queue="periodic", ignore_result=True)
@@ -102,6 +107,16 @@ def check_metering() -> int:
             found = [Condition(Kind.METERING, "intervals", values)]
         alerts.sync({Kind.METERING}, found)
     return report.differences
+
+
+@shared_task(name="lifecycle.bill", queue="periodic", ignore_result=True)
+def bill() -> tuple[int, int, int]:
+    """Draft the months that are over, issue what is old enough, remind of what is late; returns how many of each."""
+    with rounds.turn("billing", seconds=BILLING_SECONDS) as mine:
+        if mine is None:
+            return 0, 0, 0
+        done = invoices.run()
+        return len(done.drafted), len(done.issued), reminders.send()
 
 
 @shared_task(name="lifecycle.expire_suspended", queue="periodic", ignore_result=True)
@@ -134,10 +149,13 @@ def forget_old_rows() -> int:
 @worker_init.connect  # not worker_ready, which waits for Redis
 def _start_sweeping(**_kwargs: Any) -> None:
     sweeper.start()
+    importer.start()
     lookout.lookout.start(registry.DEADLINES)
 
 
 @worker_shutting_down.connect
 def _stop_sweeping(**_kwargs: Any) -> None:
+    drain.begin()
     sweeper.stop()
+    importer.stop()
     lookout.lookout.stop()

@@ -4,8 +4,10 @@ What a test does not name gets a sensible value. A VM made in any state holds wh
 state holds: an address and a disk always, a host and a reservation where its state has them.
 """
 
+import base64
 import secrets
-from datetime import datetime
+from datetime import datetime, timedelta
+from decimal import Decimal
 from itertools import count, pairwise
 from typing import Any
 from uuid import UUID
@@ -14,6 +16,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from lifecycle.domain.access import Role
+from lifecycle.domain.pricing import Item, Line, Sort
 from lifecycle.domain.states import HOLDS_COMPUTE, Power, State
 from lifecycle.domain.transitions import Action, Asker
 from lifecycle.models import (
@@ -21,6 +24,7 @@ from lifecycle.models import (
     Disk,
     Host,
     Image,
+    Invoice,
     MachineType,
     Membership,
     Operation,
@@ -31,7 +35,7 @@ from lifecycle.models import (
     User,
     Zone,
 )
-from lifecycle.services import capacity, networks
+from lifecycle.services import capacity, invoices, networks
 from lifecycle.services.transitions import born, move
 
 _numbers = count(1)
@@ -50,6 +54,12 @@ _POWER = {
     State.REPAIRING: Power.CRASHED,
     State.PROVISIONING: Power.UNKNOWN,
 }
+
+
+def make_public_key(comment: str = "somebody@somewhere") -> str:
+    """A well-formed public key of its own."""
+    raw = b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + secrets.token_bytes(32)
+    return f"ssh-ed25519 {base64.b64encode(raw).decode()} {comment}"
 
 
 def make_user(username: str = "", *, password: str | None = None, **fields: Any) -> User:
@@ -224,6 +234,18 @@ def make_operation(vm: VM, action: Action, *, steps: tuple[str, ...] = (), **fie
         OperationStep(operation=operation, index=index, name=name) for index, name in enumerate(steps)
     )
     return operation
+
+
+def make_draft_invoice(vm: VM, month: str = "2026-02") -> Invoice:
+    """A draft of one line, about `vm`."""
+    since = datetime.fromisoformat(f"{month}-01T00:00:00+00:00")
+    hour = Decimal(3600)
+    line = Line(Sort.USAGE, Decimal("36.00"), str(vm.pk), Item.DISK, "standard", vm.zone.name, 1, hour, Decimal("0.01"))
+    made = invoices.write_draft(
+        vm.project, invoices.Draft(month, since, since + timedelta(days=28), "EUR", [line], month.encode())
+    )
+    assert made
+    return made
 
 
 def reload_vm(vm_id: UUID) -> VM:

@@ -116,6 +116,11 @@ class Stack:
         """Start processes by name; waits until the web answers."""
         commands = {
             "web": ["-m", "uvicorn", "vmportal.asgi:application", "--port", str(self.port), "--log-level", "warning"],
+            "gateway": [
+                "-m", "uvicorn", "vmportal.gateway_asgi:application", "--uds", str(self.root / "run" / "gateway.sock"),
+                "--ws", "websockets-sansio", "--ws-max-size", "65536", "--ws-per-message-deflate", "false",
+                "--lifespan", "on", "--log-level", "warning",
+            ],
             "worker": [
                 "-m", "celery", "-A", "vmportal", "worker", "--pool", "threads", "-c", "16",
                 "-Q", "operations,reconcile,periodic", "--without-gossip", "--without-mingle", "-l", "warning",
@@ -126,7 +131,7 @@ class Stack:
         for name in names or self.processes:
             self._spawn(name, [sys.executable, *commands[name.partition("-")[0]]])
         if "web" in self.running:
-            wait_until(self.answers, 30, "the web process")
+            wait_until(self.answers, 120, "the web process")
 
     def answers(self) -> bool:
         """Whether the site's health page says yes."""

@@ -76,6 +76,21 @@ UNFOLD: dict[str, Any] = {
                 ],
             },
             {
+                "title": _("Money"),
+                "separator": True,
+                "items": [
+                    _entry(_("Invoices"), "receipt_long", "lifecycle.invoice"),
+                    _entry(_("Payments"), "payments", "lifecycle.payment"),
+                    _entry(_("Credits"), "redeem", "lifecycle.credit"),
+                    _entry(_("Price lists"), "sell", "lifecycle.pricelist"),
+                    _entry(_("Billing accounts"), "account_balance", "lifecycle.billingaccount"),
+                    _entry(_("Committed use"), "handshake", "lifecycle.committeduse"),
+                    _entry(_("Promotion codes"), "confirmation_number", "lifecycle.promotioncode"),
+                    _entry(_("Tax rates"), "percent", "lifecycle.taxrate"),
+                    _entry(_("Seller"), "storefront", "lifecycle.seller"),
+                ],
+            },
+            {
                 "title": _("Fleet"),
                 "separator": True,
                 "items": [

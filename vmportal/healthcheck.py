@@ -20,12 +20,12 @@ PING_SECONDS = 10
 
 def main(argv: list[str]) -> int:
     """Check the process that `argv` names."""
-    checks = {"web": web, "worker": worker, "beat": beat, "watcher": watcher}
+    checks = {"web": web, "gateway": gateway, "worker": worker, "beat": beat, "watcher": watcher}
     if len(argv) != 1 or argv[0] not in checks:
         sys.stderr.write(f"usage: python -m vmportal.healthcheck {'|'.join(checks)}\n")
         return 2
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "vmportal.settings")
-    if argv[0] != "web":
+    if argv[0] not in {"web", "gateway"}:
         django.setup()
     problem = checks[argv[0]]()
     sys.stdout.write(f"{problem or 'healthy'}\n")
@@ -43,6 +43,22 @@ def web() -> str:
             return "" if answer.status == 200 else f"status {answer.status}"
     except OSError as error:
         return f"no answer: {error}"
+
+
+def gateway() -> str:
+    """'' when the consoles' gateway answers where the web process looks for it."""
+    from django.conf import settings
+
+    kind, _, place = settings.GATEWAY_ADDRESS.partition(":")
+    try:
+        with socket.socket(socket.AF_UNIX if kind == "unix" else socket.AF_INET) as link:
+            link.settimeout(5)
+            link.connect(place if kind == "unix" else ("127.0.0.1", int(place)))
+            link.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+            answer = link.recv(100).split(b"\r\n")[0].decode(errors="replace")
+    except (OSError, ValueError) as error:
+        return f"no answer: {error}"
+    return "" if " 200" in answer else f"it says {answer}"
 
 
 def worker() -> str:

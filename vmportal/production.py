@@ -24,11 +24,17 @@ class Exposure:
     listen: str
     allow_plain_http: bool
     tls_at_proxy: bool
+    test_switches: frozenset[str] = frozenset()
 
 
 def unsafe_settings(exposure: Exposure) -> list[str]:
     """Every unsafe value, each as a sentence that opens with the name of the setting."""
-    return [*_key_problems(exposure), *_host_problems(exposure), *_transport_problems(exposure)]
+    return [
+        *_key_problems(exposure),
+        *_host_problems(exposure),
+        *_transport_problems(exposure),
+        *_switch_problems(exposure),
+    ]
 
 
 def _key_problems(exposure: Exposure) -> Iterator[str]:
@@ -71,6 +77,12 @@ def _transport_problems(exposure: Exposure) -> Iterator[str]:
             f"VMPORTAL_LISTEN is {exposure.listen} without TLS: passwords would cross the network unencrypted. "
             "Give certificates, a TLS proxy, or VMPORTAL_ALLOW_HTTP=1 if you know better."
         )
+
+
+def _switch_problems(exposure: Exposure) -> Iterator[str]:
+    if exposure.test_switches:
+        names = ", ".join(sorted(exposure.test_switches))
+        yield f"VMPORTAL_UNSAFE_TEST_SWITCHES switches {names} off: only tests may do that, with DEBUG=1."
 
 
 def webhook_problems(url: str, secret: str) -> list[str]:

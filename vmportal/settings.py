@@ -29,7 +29,16 @@ LISTEN = env.str("VMPORTAL_LISTEN", default="127.0.0.1")
 PUBLIC_URL = env.str("VMPORTAL_PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+# Where the gateway of the consoles listens, `unix:/path` or `host:port`: for the web process, not for people.
+GATEWAY_ADDRESS = env.str("VMPORTAL_GATEWAY", default=f"unix:{VAR / 'run' / 'gateway.sock'}")
 IMAGE_STORE = Path(env.str("VMPORTAL_IMAGE_STORE", default=str(VAR / "images")))
+# What may become an image: the file's size, the size of its disk, and from which networks beside the public ones it
+# may be fetched.
+IMAGE_IMPORT_MAX_GIB = env.int("VMPORTAL_IMAGE_IMPORT_MAX_GIB", default=20)
+IMAGE_IMPORT_MAX_DISK_GIB = env.int("VMPORTAL_IMAGE_IMPORT_MAX_DISK_GIB", default=200)
+IMAGE_IMPORT_ALLOWED_NETWORKS: list[str] = env.list("VMPORTAL_IMAGE_IMPORT_ALLOWED_NETWORKS", default=[])
+# An upload in one form, without the script that sends it in pieces.
+IMAGE_PLAIN_UPLOAD_MAX_MIB = env.int("VMPORTAL_IMAGE_PLAIN_UPLOAD_MAX_MIB", default=1024)
 PROTECTED_ADDRESSES: list[str] = env.list("VMPORTAL_PROTECTED_ADDRESSES", default=read.own_addresses())
 
 # --- the API ---------------------------------------------------------------------------------------------------
@@ -38,12 +47,16 @@ API_CALLS_PER_MINUTE = env.int("VMPORTAL_API_CALLS_PER_MINUTE", default=600)  # 
 # --- the pace of the machinery ---------------------------------------------------------------------------------
 OPERATION_LEASE_SECONDS = env.int("VMPORTAL_OPERATION_LEASE_SECONDS", default=30)
 SWEEP_SECONDS = env.int("VMPORTAL_SWEEP_SECONDS", default=3)
+HOST_LEASE_SECONDS = env.float("VMPORTAL_HOST_LEASE_SECONDS", default=15.0)
 RECONCILE_SECONDS = env.int("VMPORTAL_RECONCILE_SECONDS", default=30)
 # How long what a person told to delete is kept on its host: until then the choice can be withdrawn.
 FINDING_QUARANTINE_DAYS = env.int("VMPORTAL_FINDING_QUARANTINE_DAYS", default=7)
 WORKER_THREADS = env.int("VMPORTAL_WORKER_THREADS", default=16)
 # Simultaneous hypervisor calls to one host from one worker: a hung host takes no more threads than this.
 HOST_CALLS_MAX = env.int("VMPORTAL_HOST_CALLS_MAX", default=4)
+
+# Switches one protection off each ("fencing", "leases", "undo"), so that tests can show that they would notice.
+UNSAFE_TEST_SWITCHES = frozenset(env.list("VMPORTAL_UNSAFE_TEST_SWITCHES", default=[]))
 
 # --- transport and cookies -------------------------------------------------------------------------------------
 ALLOW_HTTP = env.bool("VMPORTAL_ALLOW_HTTP", default=False)
@@ -121,6 +134,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "lifecycle.web.middleware.OriginMiddleware",
     "lifecycle.web.middleware.UserPreferencesMiddleware",
     "lifecycle.web.middleware.OneTimePasswordMiddleware",
 ]
@@ -206,12 +220,26 @@ ALERT_WEBHOOK_SECRET = env.str("ALERT_WEBHOOK_SECRET", default="")
 if _webhook_problems := webhook_problems(ALERT_WEBHOOK_URL, ALERT_WEBHOOK_SECRET):
     raise ImproperlyConfigured("Unsafe settings:\n  - " + "\n  - ".join(_webhook_problems))
 
+# --- metrics and traces, for the operators' own monitoring ------------------------------------------------------
+METRICS_TOKEN = env.str("VMPORTAL_METRICS_TOKEN", default="")
+if METRICS_TOKEN and len(METRICS_TOKEN) < 24:
+    raise ImproperlyConfigured("VMPORTAL_METRICS_TOKEN is too short to be a secret: give at least 24 characters.")
+
+# Where spans go, such as http://127.0.0.1:4318/v1/traces; empty: none are made, and OpenTelemetry is not imported.
+TRACES_URL = env.str("VMPORTAL_TRACES_URL", default="")
+if TRACES_URL and urlsplit(TRACES_URL).scheme not in {"http", "https"}:
+    raise ImproperlyConfigured("VMPORTAL_TRACES_URL must be the http(s) address of an OTLP receiver.")
+if TRACES_URL:
+    MIDDLEWARE.insert(0, "lifecycle.web.middleware.TraceMiddleware")
+
 # --- how long rows are kept that nobody needs any more, in days ------------------------------------------------
 KEEP_EVENTS_DAYS = env.int("VMPORTAL_KEEP_EVENTS_DAYS", default=14)
 KEEP_STEPS_DAYS = env.int("VMPORTAL_KEEP_STEPS_DAYS", default=90)
 KEEP_SERIAL_DAYS = env.int("VMPORTAL_KEEP_SERIAL_DAYS", default=90)
 KEEP_USAGE_DAYS = env.int("VMPORTAL_KEEP_USAGE_DAYS", default=2)
 KEEP_USAGE_HOURS_DAYS = env.int("VMPORTAL_KEEP_USAGE_HOURS_DAYS", default=40)
+KEEP_NOTIFICATIONS_DAYS = env.int("VMPORTAL_KEEP_NOTIFICATIONS_DAYS", default=90)
+KEEP_AUDIT_DAYS = env.int("VMPORTAL_KEEP_AUDIT_DAYS", default=400)
 KEEP_CLOSED_DAYS = env.int("VMPORTAL_KEEP_CLOSED_DAYS", default=180)
 
 # --- languages and files ---------------------------------------------------------------------------------------
@@ -292,7 +320,9 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
         "django.request": {"level": "ERROR"},
+        "fontTools": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
+        "weasyprint": {"level": "WARNING"},
     },
 }
 
@@ -308,6 +338,7 @@ if not DEBUG:
             listen=LISTEN,
             allow_plain_http=ALLOW_HTTP,
             tls_at_proxy=TLS_AT_PROXY,
+            test_switches=UNSAFE_TEST_SWITCHES,
         )
     )
     if _problems:

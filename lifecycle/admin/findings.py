@@ -1,14 +1,12 @@
 """Findings: where a host and the record disagree. An operator chooses, the reconciler of the host carries it out."""
 
-import json
-
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import F, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -18,6 +16,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from lifecycle.admin.base import ReadOnlyAdmin, badge, list_url, outcome, person
 from lifecycle.admin.filters import Openness
+from lifecycle.admin.finding_facts import facts, title
 from lifecycle.domain.errors import DomainError
 from lifecycle.domain.findings import Choice, Kind, choices, consequence
 from lifecycle.labels import refusal_text, retold
@@ -47,9 +46,9 @@ class ChoiceForm(forms.Form):
 
 @admin.register(Finding)
 class FindingAdmin(ReadOnlyAdmin):
-    """Open findings first. Whoever may change hosts may choose."""
+    """Open findings first, and of them those that wait for a choice. Whoever may change hosts may choose."""
 
-    list_display = ["subject", "kind", "host", "vm", "state", "first_seen_at", "last_seen_at"]
+    list_display = ["about", "kind", "host", "vm", "state", "first_seen_at", "last_seen_at"]
     list_filter = [
         Openness,
         ("kind", ChoicesDropdownFilter),
@@ -58,7 +57,7 @@ class FindingAdmin(ReadOnlyAdmin):
     ]
     search_fields = ["subject", "vm__name", "text"]
     list_select_related = ["host", "vm"]
-    ordering = [F("closed_at").desc(nulls_first=True), "-first_seen_at"]
+    ordering = [F("closed_at").desc(nulls_first=True), "choice", "-first_seen_at"]
     actions = ["choose", "withdraw"]
     fieldsets = [
         (None, {"fields": ["kind", "subject", "host", "vm", "shown_text", "first_seen_at", "last_seen_at"]}),
@@ -70,11 +69,18 @@ class FindingAdmin(ReadOnlyAdmin):
         """Whether this member of the staff may choose."""
         return request.user.has_perm("lifecycle.change_host")
 
+    @display(description=_("subject"), ordering="subject")
+    def about(self, finding: Finding) -> str:
+        """The name of what it is about."""
+        return title(finding.subject, finding.details)
+
     @display(description=_("state"), ordering="choice")
     def state(self, finding: Finding) -> SafeString:
         """Waits for a choice, is being carried out, or closed."""
         if finding.closed_at:
             return badge(gettext("closed"))
+        if finding.problem:
+            return format_html("{} {}", badge(finding.get_choice_display(), "danger"), retold(finding.problem))
         return badge(finding.get_choice_display(), "info" if finding.choice else "warning")
 
     @display(description=_("what was found"))
@@ -85,7 +91,8 @@ class FindingAdmin(ReadOnlyAdmin):
     @display(description=_("details"))
     def shown_details(self, finding: Finding) -> SafeString:
         """What is known of it."""
-        return format_html('<div class="op-log">{}</div>', json.dumps(finding.details, indent=2, ensure_ascii=False))
+        rows = format_html_join("", "<dt>{}</dt><dd>{}</dd>", facts(finding.details))
+        return format_html('<dl class="op-facts">{}</dl>', rows) if rows else SafeString("–")
 
     @action(description=_("Choose…"), permissions=["operate"])
     def choose(self, request: HttpRequest, queryset: QuerySet[Finding]) -> HttpResponse | None:
@@ -111,6 +118,8 @@ class FindingAdmin(ReadOnlyAdmin):
             "opts": self.opts,
             "finding": finding,
             "form": form,
+            "about": title(finding.subject, finding.details),
+            "facts": facts(finding.details),
             "consequences": [_consequence(finding, choice) for choice in form.offered],
             "list_url": list_url(Finding),
             "checkbox": ACTION_CHECKBOX_NAME,

@@ -6,6 +6,8 @@ from django.contrib import admin
 from django.db.models import Count, Q, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.formats import time_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
@@ -128,7 +130,12 @@ class HostAdmin(BaseAdmin):
     @display(description=_("new VMs"), ordering="schedulable")
     def placement(self, host: Host) -> SafeString:
         """Whether it takes new VMs."""
-        return badge(gettext("taken"), "success") if host.schedulable else badge(gettext("refused"), "warning")
+        if not host.schedulable:
+            return badge(gettext("refused"), "warning")
+        if host.kept_out_until and host.kept_out_until > timezone.now():
+            until = time_format(timezone.localtime(host.kept_out_until))
+            return badge(gettext("refused until %(time)s, after too many repairs") % {"time": until}, "danger")
+        return badge(gettext("taken"), "success")
 
     @display(description=_("acceleration"), ordering="domain_type")
     def acceleration(self, host: Host) -> SafeString:
@@ -168,7 +175,7 @@ class HostAdmin(BaseAdmin):
 
     @action(description=_("Take new VMs"), permissions=["change"])
     def take_in(self, request: HttpRequest, queryset: QuerySet[Host]) -> None:
-        """Into placement."""
+        """Into placement, also where too many repairs keep it out for a while."""
         outcome(request, queryset, lambda host: self._place(request, host, on=True))
 
     @action(description=_("Take no new VMs"), permissions=["change"])

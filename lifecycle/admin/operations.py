@@ -3,6 +3,7 @@
 import json
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
@@ -12,12 +13,13 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import TabularInline
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
-from unfold.decorators import display
+from unfold.decorators import action, display
 
-from lifecycle.admin.base import ReadOnly, ReadOnlyAdmin, badge, link, meter
+from lifecycle.admin.base import ReadOnly, ReadOnlyAdmin, badge, link, meter, outcome, person
 from lifecycle.admin.filters import Outcome
 from lifecycle.labels import ACTIONS, ASKERS, STEPS, label, retold
-from lifecycle.models import Operation, OperationStep, Transition
+from lifecycle.models import Operation, OperationStep, Transition, User
+from lifecycle.services import operations
 
 
 class StepInline(ReadOnly, TabularInline):
@@ -56,10 +58,11 @@ class OperationAdmin(ReadOnlyAdmin):
     list_select_related = ["project", "user"]
     ordering = ["-insert_time"]
     inlines = [StepInline]
+    actions = ["cancel"]
     fieldsets = [
         (None, {"fields": ["what", "id", "vm_link", "project", "asker", "user", "request_id"]}),
         (_("Progress"), {"fields": ["outcome", "shown_progress", "insert_time", "start_time", "end_time", "took"]}),
-        (_("Error"), {"fields": ["shown_error", "preempted_by"]}),
+        (_("Error"), {"fields": ["shown_error", "preempted_by", "cancel_time", "cancelled_by"]}),
         (
             _("Work"),
             {
@@ -70,6 +73,16 @@ class OperationAdmin(ReadOnlyAdmin):
             },
         ),
     ]
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        """Whoever may act on VMs may cancel what is done to them."""
+        return request.user.has_perm("lifecycle.change_vm")
+
+    @action(description=_("Cancel"), permissions=["operate"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Operation]) -> None:
+        """Turn the chosen operations round."""
+        user = person(request)
+        outcome(request, queryset, lambda operation: _cancelled(operation, user))
 
     @display(description=_("operation"), ordering="action")
     def what(self, operation: Operation) -> str:
@@ -176,6 +189,11 @@ class TransitionAdmin(ReadOnlyAdmin):
     def operation_link(self, transition: Transition) -> SafeString | str:
         """The operation that moved it."""
         return link(transition.operation)
+
+
+def _cancelled(operation: Operation, user: User) -> str:
+    operations.cancel(operation, user, as_operator=True)
+    return gettext("is being cancelled.")
 
 
 def _pretty(value: object) -> SafeString:

@@ -5,7 +5,9 @@ Apart from the package itself: the site's class lives in the package, and must b
 
 from lifecycle.admin import (
     alerts,
+    billing,
     catalog,
+    consoles,
     findings,
     hosts,
     networks,
@@ -19,7 +21,9 @@ from lifecycle.admin import (
 
 __all__ = [
     "alerts",
+    "billing",
     "catalog",
+    "consoles",
     "findings",
     "hosts",
     "networks",

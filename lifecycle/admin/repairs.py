@@ -6,34 +6,29 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import F, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
-from unfold.admin import TabularInline
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 from unfold.decorators import action, display
 
-from lifecycle.admin.base import ReadOnly, ReadOnlyAdmin, ask_for_words, badge, link, outcome, person, words
+from lifecycle.admin.base import (
+    ReadOnlyAdmin,
+    ask_for_words,
+    badge,
+    link,
+    list_url,
+    outcome,
+    person,
+    words,
+)
 from lifecycle.admin.filters import Done, Openness
-from lifecycle.labels import lasted, retold
-from lifecycle.models import Cleanup, MeteringInterval, Repair, RepairEntry, User
-from lifecycle.services import repair_records, repairs
-
-
-class EntryInline(ReadOnly, TabularInline):
-    """The log of a repair."""
-
-    model = RepairEntry
-    extra = 0
-    fields = ["at", "kind", "asked_by", "user", "shown_text"]
-    readonly_fields = fields
-
-    @display(description=_("text"))
-    def shown_text(self, entry: RepairEntry) -> str:
-        """The text; what the product wrote, in the reader's language."""
-        return retold(entry.text)
+from lifecycle.labels import ASKERS, label, lasted, retold
+from lifecycle.models import Cleanup, MeteringInterval, Repair, User
+from lifecycle.services import repair_records, repair_tracking, repairs
 
 
 @admin.register(Repair)
@@ -52,20 +47,27 @@ class RepairAdmin(ReadOnlyAdmin):
     list_select_related = ["vm__project", "host"]
     ordering = [F("closed_at").desc(nulls_first=True), "-opened_at"]
     actions = ["note", "retry", "give_up", "close"]
-    inlines = [EntryInline]
+    list_before_template = "admin/lifecycle/repair/figures.html"
     fieldsets = [
         (None, {"fields": ["vm_link", "project", "state", "took", "host", "operation"]}),
         (
             _("What happened"),
-            {"fields": ["cause", "summary", "prior_state", "event", "opened_by", "user", "opened_at"]},
+            {"fields": ["cause", "shown_summary", "prior_state", "event", "shown_opener", "opened_at"]},
         ),
-        (_("How it ended"), {"fields": ["attempts", "outcome", "outcome_text", "closed_at"]}),
+        (_("How it ended"), {"fields": ["attempts", "outcome", "shown_end", "closed_at"]}),
+        (_("Log"), {"fields": ["shown_entries"]}),
         (_("Evidence"), {"fields": ["shown_serial", "shown_log"]}),
     ]
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
         """Whether this member of the staff may act on VMs."""
         return request.user.has_perm("lifecycle.change_vm")
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """With the figures by host and cause above the list."""
+        figures = [_figures(each) for each in repair_tracking.by_host_and_cause(timezone.now())]
+        context = {**(extra_context or {}), "figures": figures, "days": repair_tracking.WINDOW.days}
+        return super().changelist_view(request, context)  # type: ignore[no-any-return]
 
     @display(description=_("VM"), ordering="vm__name")
     def vm_link(self, repair: Repair) -> str | SafeString:
@@ -82,7 +84,32 @@ class RepairAdmin(ReadOnlyAdmin):
         """Open, or how it ended."""
         good = {Repair.Outcome.RESTARTED, Repair.Outcome.UNTOUCHED}
         variant = "danger" if repair.is_open else "success" if repair.outcome in good else ""
-        return badge(repair.get_outcome_display(), variant)
+        # The list has no room for the whole of it; the repair's own page has.
+        short = repair.outcome == Repair.Outcome.NOT_RESTARTED
+        return badge(gettext("not restarted") if short else repair.get_outcome_display(), variant)
+
+    @display(description=_("what happened"))
+    def shown_summary(self, repair: Repair) -> str:
+        """What happened, in the reader's language."""
+        return retold(repair.summary)
+
+    @display(description=_("opened by"))
+    def shown_opener(self, repair: Repair) -> str:
+        """Who or what opened it."""
+        return _who(repair.opened_by, repair.user)
+
+    @display(description=_("how it ended"))
+    def shown_end(self, repair: Repair) -> str:
+        """How it ended, in the reader's language."""
+        return retold(repair.outcome_text) or "–"
+
+    @display(description=_("log"))
+    def shown_entries(self, repair: Repair) -> SafeString:
+        """What was done, by whom, one after the other."""
+        return render_to_string(
+            "admin/lifecycle/repair/entries.html",
+            {"entries": [(entry, _who(entry.asked_by, entry.user)) for entry in repair.entries.select_related("user")]},
+        )
 
     @display(description=_("time to repair"))
     def took(self, repair: Repair) -> str:
@@ -122,6 +149,26 @@ class RepairAdmin(ReadOnlyAdmin):
         """End repairs in which nothing is left to do."""
         lead = gettext("These repairs are over: the VMs are what their hosts show. Say why.")
         return _with_words(self, request, queryset, "close", gettext("Close"), lead, _closed)
+
+
+def _who(asked_by: str, user: User | None) -> str:
+    """The person, else the part of the product."""
+    return str(user) if user else label(ASKERS, asked_by)
+
+
+def _figures(tracked: repair_tracking.Tracked) -> dict[str, Any]:
+    """A row of the figures, with the way to its repairs."""
+    chosen = {"cause__exact": tracked.cause, **({"host__id__exact": tracked.host_id} if tracked.host_id else {})}
+    return {
+        "host": tracked.host or "–",
+        "cause": dict(Repair.Cause.choices)[tracked.cause],
+        "open": tracked.open,
+        "closed": tracked.closed,
+        "vms": tracked.vms,
+        "mean": lasted(tracked.mean.total_seconds()) if tracked.mean is not None else "–",
+        "longest": lasted(tracked.longest.total_seconds()) if tracked.longest is not None else "–",
+        "url": list_url(Repair, **chosen),
+    }
 
 
 def _log(text: str) -> SafeString:

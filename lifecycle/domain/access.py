@@ -20,6 +20,7 @@ class Right(StrEnum):
     USE_VMS = "use_vms"  # create, start, stop, change
     DELETE_VMS = "delete_vms"
     MANAGE_MEMBERS = "manage_members"
+    READ_AUDIT = "read_audit"
 
 
 RIGHTS: Final[dict[Role, frozenset[Right]]] = {
@@ -33,6 +34,11 @@ NEEDS: Final[dict[Action, Right]] = {
     **dict.fromkeys((*USER_ACTIONS, Action.CREATE), Right.USE_VMS),
     Action.DELETE: Right.DELETE_VMS,
 }
+
+
+def roles_with(right: Right) -> list[Role]:
+    """The roles that hold `right`."""
+    return [role for role, rights in RIGHTS.items() if right in rights]
 
 
 def may(role: Role | None, right: Right) -> bool:

@@ -132,6 +132,20 @@ class OperationPreempted(DomainError):
     http_status = 409
 
 
+class OperationCancelled(DomainError):
+    """Somebody cancelled it; what it did was undone."""
+
+    code = "OPERATION_CANCELLED"
+    http_status = 409
+
+
+class RequestIdReused(DomainError):
+    """The request id belongs to an operation that was asked for with another content."""
+
+    code = "REQUEST_ID_REUSED"
+    http_status = 409
+
+
 class StepFailed(DomainError):
     """A step of an operation gave up; the text says which and why."""
 

@@ -58,7 +58,7 @@ CHOICES: Final[dict[Kind, tuple[Choice, ...]]] = {
     Kind.MISSING_DOMAIN: (Choice.RECREATE, Choice.MARK_LOST, Choice.IGNORE),
     Kind.MISSING_DISK: (Choice.RECREATE, Choice.MARK_LOST, Choice.IGNORE),
     Kind.CHANGED_DEFINITION: (Choice.ACCEPT, Choice.RESTORE, Choice.IGNORE),
-    Kind.UNKNOWN_VOLUME: (Choice.IGNORE, Choice.DELETE),
+    Kind.UNKNOWN_VOLUME: (Choice.ADOPT, Choice.IGNORE, Choice.DELETE),
     Kind.BAD_IMAGE: (Choice.RESTORE, Choice.IGNORE),
     Kind.STATE: (Choice.ACCEPT, Choice.RESTORE, Choice.IGNORE),
 }
@@ -100,6 +100,10 @@ CONSEQUENCES: Final[dict[tuple[Kind | Contradiction, Choice], str]] = {
     (Kind.CHANGED_DEFINITION, Choice.RESTORE): mark(
         "The record's definition is put back at once when the VM is off, else at its next cold start."
     ),
+    (Kind.UNKNOWN_VOLUME, Choice.ADOPT): mark(
+        "A VM of a project is made around this disk: TERMINATED, of the default machine type, with a new address. Its "
+        "next start boots from the disk as it is."
+    ),
     (Kind.UNKNOWN_VOLUME, Choice.DELETE): mark("After the quarantine the volume and all that is on it is deleted."),
     (Kind.BAD_IMAGE, Choice.RESTORE): mark(
         "The image is uploaded again. The disks of VMs made from it stand on it: with another content below them "
@@ -131,6 +135,8 @@ def _ruled_out(kind: Kind, details: Mapping[str, Any]) -> frozenset[Choice]:
         out.add(Choice.ADOPT)
     if details.get("adopted"):  # its definition and its disks were made by others: the record cannot make them
         out.add(Choice.RESTORE if kind is Kind.CHANGED_DEFINITION else Choice.RECREATE)
+    if kind is Kind.UNKNOWN_VOLUME and not details.get("boot_of"):  # no boot disk of ours, or its VM's domain is there
+        out.add(Choice.ADOPT)
     return frozenset(out)
 
 
@@ -193,7 +199,7 @@ class Picture:
 
     Attributes:
         others: ids of VMs that account for what bears their name: tombstones with a cleanup that waits.
-        tombstones: which of the strange domains' ids belong to deleted VMs.
+        tombstones: which ids that strange domains and volumes bear belong to deleted VMs.
         contradictions: what `recovery.decide` calls a finding, by VM: its text.
     """
 
@@ -308,11 +314,14 @@ def _unknown(picture: Picture, volume: Volume) -> Sighting | None:
     if owner is not None and (owner in picture.vms or owner in picture.others):
         return None
     text = mark("a volume in our pool that belongs to no VM of this host")
-    details = {
+    details: dict[str, Any] = {
         "pool": volume.pool,
         "capacity_bytes": volume.capacity_bytes,
         "allocation_bytes": volume.allocation_bytes,
     }
+    known = owner in picture.domains or owner in picture.tombstones
+    if owner is not None and not known and volume.name == boot_volume(owner):
+        details["boot_of"] = str(owner)
     return Sighting(Kind.UNKNOWN_VOLUME, volume.name, text, details)
 
 
@@ -322,6 +331,11 @@ def owner_of(volume: str) -> UUID | None:
         return UUID(volume[:36])
     except ValueError:
         return None
+
+
+def boot_volume(vm_id: UUID) -> str:
+    """What the boot disk of a VM that we made is called on its host."""
+    return f"{vm_id}-boot.qcow2"
 
 
 def changed(vm_id: UUID, name: str, adopted: bool, parts: Collection[Difference]) -> Sighting:

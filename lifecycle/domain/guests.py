@@ -6,11 +6,12 @@ import json
 import re
 from typing import Final
 
+from lifecycle.domain import userdata
 from lifecycle.domain.errors import InvalidInput
 
 NAME: Final = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
-#: Names that stand for something else in addresses of the portal (/vms/new/).
-RESERVED_NAMES: Final = frozenset({"new"})
+#: Names that stand for something else in addresses of the portal (/vms/new/, /vms/bulk/).
+RESERVED_NAMES: Final = frozenset({"new", "bulk"})
 MAX_USER_DATA: Final = 256 * 1024  # characters; Compute Engine's limit of one metadata value
 MAX_SCRIPT: Final = 256 * 1024
 MAX_KEYS: Final = 50
@@ -146,20 +147,16 @@ def check_text(text: str, field: str, most: int) -> str:
 def check_startup_script(text: str) -> str:
     """A script the guest runs at every boot: it must say its interpreter."""
     script = check_text(text, "startup_script", MAX_SCRIPT)
-    if script.strip() and not script.startswith("#!"):
-        raise InvalidInput(
-            'A startup script starts with its interpreter, for example "#!/bin/sh".', field="startup_script"
-        )
+    if script.strip():
+        userdata.check_script(script, "startup_script")
     return script
 
 
 def check_user_data(text: str) -> str:
-    """User data as cloud-init reads it: `#cloud-config` or a script."""
+    """User data in a form that cloud-init reads: cloud-config, a script, MIME parts and the like."""
     data = check_text(text, "user_data", MAX_USER_DATA)
-    if data.strip() and not data.startswith(("#cloud-config", "#!", "Content-Type:", "MIME-Version:", "#include")):
-        raise InvalidInput(
-            'User data starts with "#cloud-config", or with "#!" for a script that runs once.', field="user_data"
-        )
+    if data.strip():
+        userdata.check_user_data(data)
     return data
 
 

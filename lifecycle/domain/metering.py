@@ -99,12 +99,14 @@ def _end(at: datetime | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a VM has: vCPUs, memory in MiB, disks in GiB, and the name of its machine type."""
+    """What a VM has: vCPUs, memory in MiB, disks in GiB, the name of its machine type and its family, its zone."""
 
     machine_type: str
     vcpus: int
     memory_mib: int
     disk_gib: int
+    family: str = ""
+    zone: str = ""
 
 
 @dataclass(frozen=True, slots=True)

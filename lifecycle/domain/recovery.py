@@ -33,6 +33,7 @@ class Decision(StrEnum):
     SAVED = "saved"  # somebody saved its memory outside
     STARTED = "started"  # somebody started it outside
     SWITCH_OFF = "switched_off_again"  # started by a worker that had lost its lease
+    SAVE_AGAIN = "saved_again"  # resumed by a worker that had lost its lease
     REPAIRED = "repaired"  # in REPAIRING with no operation, and it runs, or a person holds it
     REPAIR_AGAIN = "repair_again"  # in REPAIRING with no operation, and it does not run
     STOP_ENDED = "stop_ended"  # in STOPPING with no operation, and it is off
@@ -145,7 +146,7 @@ def _at_rest(recorded: Recorded, observed: Observed) -> Verdict:
         case State.TERMINATED:
             return _terminated(recorded, observed)
         case State.SUSPENDED:
-            return _suspended(observed.power)
+            return _suspended(recorded, observed)
         case State.REPAIRING:
             return Verdict(Decision.REPAIRED if _as_people_left_it(observed) else Decision.REPAIR_AGAIN)
         case State.STOPPING if observed.power in DOWN:
@@ -197,13 +198,19 @@ def _terminated(recorded: Recorded, observed: Observed) -> Verdict:
         return Verdict(Decision.IN_STEP)
     # A stop took over a start, and the worker that was taken over came to life again with its last call: what
     # the user asked for last holds. A domain of the present generation was started by a person.
-    stale = observed.generation is not None and observed.generation < recorded.fence
-    return Verdict(Decision.SWITCH_OFF if stale else Decision.STARTED)
+    return Verdict(Decision.SWITCH_OFF if _is_outdated(recorded, observed) else Decision.STARTED)
 
 
-def _suspended(power: Power) -> Verdict:
-    if power is Power.SAVED:
+def _is_outdated(recorded: Recorded, observed: Observed) -> bool:
+    """Whether the domain was defined before the last operation that was taken over, or whose worker was lost."""
+    return observed.generation is not None and observed.generation < recorded.fence
+
+
+def _suspended(recorded: Recorded, observed: Observed) -> Verdict:
+    if observed.power is Power.SAVED:
         return Verdict(Decision.IN_STEP)
-    if power in UP:
+    if observed.power in UP:
+        if _is_outdated(recorded, observed):
+            return Verdict(Decision.SAVE_AGAIN)
         return Verdict(Decision.FINDING, "a suspended VM runs: it was resumed outside")
     return Verdict(Decision.FINDING, "a suspended VM has lost its saved memory")

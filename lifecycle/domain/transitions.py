@@ -247,6 +247,9 @@ USER_ACTIONS: Final = tuple(
     if Asker.USER in TABLE[a].asked_by
 )
 
+#: Actions whose open operation can be cancelled: what they did can be taken back until they have ended.
+CANCELLABLE: Final = frozenset({Action.CREATE, Action.START, Action.SUSPEND, Action.RESUME})
+
 #: The first state of a new VM.
 INITIAL: Final = State.PROVISIONING
 
@@ -281,6 +284,11 @@ def may_move(action: Action, source: State, target: State) -> bool:
 def may_preempt(action: Action, running: Action | None) -> bool:
     """Whether `action` may take over while `running` is open (None: nothing is)."""
     return running is None or running in TABLE[action].preempts
+
+
+def may_cancel(action: Action) -> bool:
+    """Whether an open operation of `action` can be turned round."""
+    return action in CANCELLABLE
 
 
 def allowed_actions(

@@ -112,6 +112,9 @@ class DomainSpec:
     network: NetworkSpec
     mac: str
     ip: IPv4Address
+    firmware: str = "bios"  # or "uefi"
+    boot: tuple[str, ...] = ("hd",)  # "hd" and "cdrom", in order
+    cdrom_volume: str = ""  # in Pool.IMAGES; empty: no CD drive
     protected_addresses: tuple[str, ...] = ()  # addresses guests must not reach, beside their gateway
 
 
@@ -217,6 +220,9 @@ class Hypervisor(Protocol):
 
     def unbind_address(self, network: str, mac: str) -> None: ...
 
+    def bound(self, network: str) -> frozenset[str]:
+        """The MACs (small letters) that have an address reserved; none when the network is gone."""
+
     def leases(self, network: str) -> list[Lease]: ...
 
     # -- storage
@@ -239,8 +245,8 @@ class Hypervisor(Protocol):
     def image_sha256(self, image: ImageRef, keep_going: Callable[[], None]) -> str:
         """The checksum of the golden volume, read back through a stream."""
 
-    def create_overlay(self, volume: str, image: ImageRef, capacity_bytes: int) -> bool:
-        """A thin qcow2 overlay of the golden image in Pool.DISKS. True when it was created now."""
+    def create_overlay(self, volume: str, image: ImageRef | None, capacity_bytes: int) -> bool:
+        """A thin qcow2 overlay of the golden image in Pool.DISKS (None: an empty disk). True when created now."""
 
     def write_seed(self, volume: str, content: bytes) -> None:
         """(Re)write the seed volume in Pool.DISKS with `content`."""
@@ -253,6 +259,9 @@ class Hypervisor(Protocol):
 
     def users_of(self, pool: Pool, volume: str) -> list[str]:
         """What on the host stands on the volume: names of domains that have it, of volumes it is the backing of."""
+
+    def base_of(self, pool: Pool, volume: str) -> str:
+        """The name of the volume that `volume` stands on, its directory apart; "" when it stands alone, or is gone."""
 
     def read_volume(self, pool: Pool, volume: str, offset: int, length: int) -> bytes:
         """Up to `length` bytes from `offset` (a serial log); b"" when there is nothing there (yet)."""

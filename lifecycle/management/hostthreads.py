@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from django.conf import settings
 from django.db import DatabaseError, connection
 
 from lifecycle.models import Host
@@ -15,9 +16,8 @@ from lifecycle.services.leases import Turn
 
 log = logging.getLogger(__name__)
 
-LEASE_SECONDS: Final = 15.0
-#: How often a process looks for hosts that came or went, and for leases that became free.
-LOOK_SECONDS: Final = 5.0
+#: A process looks for hosts that came or went, and for leases that became free, so many times within a lease.
+LOOKS: Final = 3
 
 #: (host's id, its URI, turn): works until the turn ends.
 Work = Callable[[int, str, Turn], None]
@@ -35,7 +35,7 @@ class HostThread(threading.Thread):
     def run(self) -> None:
         """Take the lease when it is free, work while it is ours, begin again."""
         while not self.stopping.is_set():
-            turn = Turn(self.host_id, self.purpose, self.owner, LEASE_SECONDS, self.stopping)
+            turn = Turn(self.host_id, self.purpose, self.owner, settings.HOST_LEASE_SECONDS, self.stopping)
             try:
                 if turn.goes_on():
                     self._work(self.host_id, self.uri, turn)
@@ -44,7 +44,7 @@ class HostThread(threading.Thread):
                 connection.close()
             turn.end()
             connection.close()
-            self.stopping.wait(LOOK_SECONDS)
+            self.stopping.wait(settings.HOST_LEASE_SECONDS / LOOKS)
 
 
 class HostThreads:
@@ -62,7 +62,7 @@ class HostThreads:
             except DatabaseError:
                 log.exception("the hosts could not be read; trying again")
             connection.close()
-            stopping.wait(LOOK_SECONDS)
+            stopping.wait(settings.HOST_LEASE_SECONDS / LOOKS)
         self.stop()
 
     def follow(self, hosts: list[Host]) -> None:

@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('lifecycle', '0014_usage'),
+        ('lifecycle', '0024_families_and_zones_of_intervals'),
     ]
 
     operations = [

@@ -2,14 +2,30 @@
 
 from lifecycle.models.accounts import User
 from lifecycle.models.alerts import Alert, AlertDelivery
+from lifecycle.models.audit import AuditEntry
 from lifecycle.models.changes import Change
+from lifecycle.models.consoles import ConsoleKind, ConsoleSession, ConsoleTicket, SerialChunk
 from lifecycle.models.findings import Finding
 from lifecycle.models.fleet import Host, HostLease, MachineType, Reservation, Zone
+from lifecycle.models.flight import ConfigChange, LibvirtEvent
 from lifecycle.models.history import Event, Transition
-from lifecycle.models.images import Image
+from lifecycle.models.images import Image, ImageImport
+from lifecycle.models.invoices import CreditUse, Invoice, InvoiceLine, Numbering, Payment, Reminder
+from lifecycle.models.keys import SSHKey
 from lifecycle.models.metering import MeteringInterval
 from lifecycle.models.networks import Address, Network
 from lifecycle.models.operations import Operation, OperationStep
+from lifecycle.models.people import Notification, SavedView
+from lifecycle.models.prices import (
+    BillingAccount,
+    CommittedUse,
+    Credit,
+    Price,
+    PriceList,
+    PromotionCode,
+    Seller,
+    TaxRate,
+)
 from lifecycle.models.projects import Invitation, Membership, Project, Quota
 from lifecycle.models.repairs import Cleanup, Repair, RepairEntry
 from lifecycle.models.rounds import Round
@@ -23,8 +39,17 @@ __all__ = [
     "Alert",
     "AlertDelivery",
     "ApiToken",
+    "AuditEntry",
+    "BillingAccount",
     "Change",
     "Cleanup",
+    "CommittedUse",
+    "ConfigChange",
+    "ConsoleKind",
+    "ConsoleSession",
+    "ConsoleTicket",
+    "Credit",
+    "CreditUse",
     "Disk",
     "Event",
     "Finding",
@@ -32,20 +57,36 @@ __all__ = [
     "HostLease",
     "HostUsage",
     "Image",
+    "ImageImport",
     "Invitation",
+    "Invoice",
+    "InvoiceLine",
+    "LibvirtEvent",
     "MachineType",
     "Membership",
     "MeteringInterval",
     "Network",
+    "Notification",
+    "Numbering",
     "Operation",
     "OperationStep",
+    "Payment",
+    "Price",
+    "PriceList",
     "Project",
+    "PromotionCode",
     "Quota",
+    "Reminder",
     "Repair",
     "RepairEntry",
     "Reservation",
     "Round",
+    "SSHKey",
+    "SavedView",
+    "Seller",
+    "SerialChunk",
     "SerialLog",
+    "TaxRate",
     "Transition",
     "User",
     "VMUsage",

@@ -16,5 +16,13 @@ class User(AbstractUser):
     language = models.CharField(_("language"), max_length=8, blank=True, default="")
     time_zone = models.CharField(_("time zone"), max_length=64, blank=True, default="")
 
+    #: Kind of event -> the ways by which this person wants to be told; a kind that is missing is as the product says.
+    notification_choices = models.JSONField(
+        _("notifications"), default=dict, blank=True, db_default=models.Value({}, models.JSONField())
+    )
+
+    #: Kept with the person, whose row every page reads anyway; written by `services.notifications`.
+    unread_notifications = models.PositiveIntegerField(_("unread notifications"), default=0, db_default=0)
+
     class Meta(AbstractUser.Meta):
         swappable = "AUTH_USER_MODEL"

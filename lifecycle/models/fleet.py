@@ -70,6 +70,7 @@ class Host(models.Model):
     health = models.CharField(_("health"), max_length=8, choices=Health.choices, default=Health.UNKNOWN)
     health_reason = models.CharField(_("reason"), max_length=300, blank=True, default="")
     last_seen_at = models.DateTimeField(_("last seen"), null=True, blank=True)
+    down_since = models.DateTimeField(_("tried in vain since"), null=True, blank=True)
     kept_out_until = models.DateTimeField(
         _("gets no new VMs until"), null=True, blank=True, help_text=_("Set by the product: too many repairs lately.")
     )

@@ -1,9 +1,10 @@
 """Rules of the database that Django's constraints cannot say, and the check that they are there.
 
-Triggers keep the log of transitions append-only and let a metering interval be closed once and no more. That the
-intervals of a VM do not overlap is an exclusion constraint on PostgreSQL, made by a migration, and two triggers on
-SQLite. Django rebuilds a table on SQLite when it changes and drops its triggers without a word: after every migrate
-what is missing is put back, and the check `lifecycle.W001` finds what is not there.
+Triggers keep the log of transitions and the audit log append-only, let a metering interval be closed once and no more,
+and refuse every change of a published price list, an issued invoice and a payment. That the intervals of a VM do not
+overlap is an exclusion constraint on PostgreSQL, made by a migration, and two triggers on SQLite. Django rebuilds a
+table on SQLite when it changes and drops its triggers without a word: after every migrate what is missing is put back,
+and the check `lifecycle.W001` finds what is not there.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,11 +18,16 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 _INTERVALS = "lifecycle_meteringinterval"
 _LOG = "lifecycle_transition"
+_AUDIT = "lifecycle_auditentry"
 
 #: The names by which an IntegrityError tells which rule was broken.
 NO_OVERLAP = "metering_intervals_of_a_vm_do_not_overlap"
 CLOSED_ONLY = "a_metering_interval_is_only_closed"
 APPEND_ONLY = "a_transition_is_never_changed"
+AUDIT_ONLY_GROWS = "an_audit_entry_is_never_changed"
+PRICES_FIXED = "a_published_price_list_is_never_changed"
+ISSUED_FIXED = "an_issued_invoice_is_never_changed"
+PAYMENTS_FIXED = "a_payment_is_never_changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +59,36 @@ _KEPT = (
     "vcpus",
     "memory_mib",
     "disk_gib",
+    "family",
+    "zone",
 )
 #: What of a transition stays; `user_id` is emptied when the person's account is removed.
 _WRITTEN_ONCE = (
     *("id", "vm_id", "number", "from_state", "to_state", "action", "reason", "operation_id", "asked_by"),
     *("occurred_at", "recorded_at"),
 )
+#: What of an audit entry stays: all but the links to rows that may go away.
+_AUDITED = ("id", "at", "who", "action", "project_name", "target", "details", "channel", "ip", "agent")
+
+_PRICE_LISTS, _PRICES = "lifecycle_pricelist", "lifecycle_price"
+_INVOICES, _LINES, _PAYMENTS = "lifecycle_invoice", "lifecycle_invoiceline", "lifecycle_payment"
+#: What of a published price list stays; `published_by_id` is emptied when the person's account is removed.
+_PRICED = ("version", "title", "currency", "valid_from", "sustained", "sla", "published_at")
+_PUBLISHED = "OLD.published_at IS NOT NULL"
+_PAID = ("invoice_id", "amount", "method", "reference", "received_at")
+#: Rows that stay with the row they belong to: rule, a word, table, the other's table, the key, when that is fixed.
+_PARTS = (
+    (PRICES_FIXED, "price", _PRICES, _PRICE_LISTS, "price_list_id", "published_at IS NOT NULL"),
+    (ISSUED_FIXED, "line", _LINES, _INVOICES, "invoice_id", "status = 'issued'"),
+)
+
+
+def _of_fixed(parent: str, key: str, fixed: str, row: str) -> str:
+    return f"EXISTS (SELECT 1 FROM {parent} p WHERE p.id = {row}.{key} AND p.{fixed})"  # noqa: S608  # our names
+
+
+def _of_any_fixed(parent: str, key: str, fixed: str, rows: Iterable[str]) -> str:
+    return " OR ".join(_of_fixed(parent, key, fixed, row) for row in rows)
 
 
 def _changes(columns: Iterable[str]) -> str:
@@ -81,6 +111,17 @@ _SQLITE = (
     _sqlite(f"{NO_OVERLAP}_update", _INTERVALS, "UPDATE", f"{_OVERLAPS} AND other.id <> OLD.id)", NO_OVERLAP),
     _sqlite(CLOSED_ONLY, _INTERVALS, "UPDATE", f"OLD.ended_at IS NOT NULL OR {_changes(_KEPT)}", CLOSED_ONLY),
     _sqlite(APPEND_ONLY, _LOG, "UPDATE", _changes(_WRITTEN_ONCE), APPEND_ONLY),
+    _sqlite(AUDIT_ONLY_GROWS, _AUDIT, "UPDATE", _changes(_AUDITED), AUDIT_ONLY_GROWS),
+    _sqlite(
+        PRICES_FIXED, _PRICE_LISTS, "UPDATE", f"OLD.published_at IS NOT NULL AND ({_changes(_PRICED)})", PRICES_FIXED
+    ),
+    *(
+        _sqlite(f"{name}_{kind}_{moment.lower()}", table, moment, _of_any_fixed(parent, key, fixed, rows), name)
+        for name, kind, table, parent, key, fixed in _PARTS
+        for moment, rows in (("INSERT", ("NEW",)), ("UPDATE", ("OLD", "NEW")))
+    ),
+    _sqlite(ISSUED_FIXED, _INVOICES, "UPDATE", "OLD.status = 'issued'", ISSUED_FIXED),
+    _sqlite(PAYMENTS_FIXED, _PAYMENTS, "UPDATE", _changes(_PAID), PAYMENTS_FIXED),
 )
 
 
@@ -100,6 +141,25 @@ def _postgres(name: str, table: str, when: str) -> Guard:
     )
 
 
+def _postgres_part(name: str, kind: str, table: str, parent: str, key: str, fixed: str) -> Guard:
+    """A trigger that looks at another table: its condition cannot stand in WHEN."""
+    own = f"{name}_{kind}"[:63]
+    raises = f"RAISE EXCEPTION '{name}' USING ERRCODE = 'integrity_constraint_violation'"
+    looks = [
+        f"IF {when} {_of_fixed(parent, key, fixed, row)} THEN {raises}; END IF;"
+        for when, row in (("", "NEW"), ("TG_OP = 'UPDATE' AND", "OLD"))
+    ]
+    body = f"BEGIN {' '.join(looks)} RETURN NEW; END"
+    return Guard(
+        own,
+        table,
+        (
+            f"CREATE OR REPLACE FUNCTION {own}() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$",
+            f"CREATE TRIGGER {own} BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION {own}()",
+        ),
+    )
+
+
 def _differs(columns: Iterable[str]) -> str:
     return " OR ".join(f"NEW.{column} IS DISTINCT FROM OLD.{column}" for column in columns)
 
@@ -108,6 +168,11 @@ _POSTGRES = (
     Guard(NO_OVERLAP, _INTERVALS),
     _postgres(CLOSED_ONLY, _INTERVALS, f"OLD.ended_at IS NOT NULL OR {_differs(_KEPT)}"),
     _postgres(APPEND_ONLY, _LOG, _differs(_WRITTEN_ONCE)),
+    _postgres(AUDIT_ONLY_GROWS, _AUDIT, _differs(_AUDITED)),
+    _postgres(PRICES_FIXED, _PRICE_LISTS, f"{_PUBLISHED} AND ({_differs(_PRICED)})"),
+    *(_postgres_part(*part) for part in _PARTS),
+    _postgres(ISSUED_FIXED, _INVOICES, "OLD.status = 'issued'"),
+    _postgres(PAYMENTS_FIXED, _PAYMENTS, _differs(_PAID)),
 )
 
 _GUARDS = {"sqlite": _SQLITE, "postgresql": _POSTGRES}

@@ -1,4 +1,4 @@
-"""Metering intervals: what a VM was and had, from when to when. Prices come later; nothing is ever incremented."""
+"""Metering intervals: what a VM was and had, from when to when. Nothing is ever incremented."""
 
 from django.db import models
 from django.db.models import F, Q
@@ -26,6 +26,9 @@ class MeteringInterval(models.Model):
     vcpus = models.PositiveSmallIntegerField(_("vCPUs"))
     memory_mib = models.PositiveIntegerField(_("memory (MiB)"))
     disk_gib = models.PositiveIntegerField(_("disk (GiB)"))
+    # What prices go by, as it was then. Columns that came later have a default in the database.
+    family = models.CharField(_("family"), max_length=20, blank=True, default="", db_default="")
+    zone = models.CharField(_("zone"), max_length=40, blank=True, default="", db_default="")
 
     class Meta:
         verbose_name = _("metering interval")

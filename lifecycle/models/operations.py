@@ -8,7 +8,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from lifecycle.domain.transitions import Action, Asker
+from lifecycle.domain.transitions import Action, Asker, may_cancel
 from lifecycle.models.projects import Project
 from lifecycle.models.vms import VM
 
@@ -60,6 +60,11 @@ class Operation(models.Model):
         verbose_name=_("preempted by"),
     )
 
+    cancel_time = models.DateTimeField(_("cancelled"), null=True, blank=True)
+    cancelled_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("cancelled by")
+    )
+
     vm_fence = models.PositiveIntegerField(_("fencing counter of the VM"), default=0)
     undoing = models.BooleanField(_("undoing"), default=False)
     step_index = models.PositiveSmallIntegerField(_("step"), default=0)
@@ -106,6 +111,17 @@ class Operation(models.Model):
     def is_done(self) -> bool:
         """Whether it has ended, well or with an error."""
         return self.status == self.Status.DONE
+
+    @property
+    def can_be_cancelled(self) -> bool:
+        """Whether a cancel would still turn it round."""
+        turned = self.undoing or self.cancel_time is not None
+        return not (self.is_done or turned) and may_cancel(Action(self.action))
+
+    @property
+    def is_being_cancelled(self) -> bool:
+        """Whether somebody cancelled it and it has not ended yet."""
+        return self.cancel_time is not None and not self.is_done
 
 
 class OperationStep(models.Model):

@@ -127,6 +127,7 @@ class Quota(models.Model):
     vcpus = models.PositiveIntegerField(_("vCPUs"), default=40)
     memory_mib = models.PositiveIntegerField(_("memory (MiB)"), default=65536)
     disk_gib = models.PositiveIntegerField(_("disk (GiB)"), default=500)
+    image_gib = models.PositiveIntegerField(_("images (GiB)"), default=50, db_default=50)
 
     class Meta:
         verbose_name = _("quota")

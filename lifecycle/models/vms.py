@@ -12,10 +12,11 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from lifecycle.domain.findings import boot_volume
 from lifecycle.domain.guests import HOST_ERROR_TIMEOUTS
 from lifecycle.domain.states import Power, State
 from lifecycle.models.fleet import Host, MachineType, Zone
-from lifecycle.models.images import Image
+from lifecycle.models.images import Firmware, Image, Kind
 from lifecycle.models.projects import Project
 
 if TYPE_CHECKING:
@@ -68,6 +69,21 @@ class VM(models.Model):
     run_id = models.IntegerField(_("run"), null=True, blank=True)
     fence = models.PositiveIntegerField(_("fencing counter"), default=0)
 
+    firmware = models.CharField(
+        _("firmware"), max_length=8, choices=Firmware.choices, default=Firmware.BIOS, db_default="bios"
+    )
+    # What its definition has in the CD drive, and what it gets at its next start: until then the two may differ.
+    cdrom = models.ForeignKey(
+        Image, on_delete=models.PROTECT, related_name="+", null=True, blank=True, verbose_name=_("CD in the drive")
+    )
+    next_cdrom = models.ForeignKey(
+        Image,
+        on_delete=models.PROTECT,
+        related_name="in_drives",
+        null=True,
+        blank=True,
+        verbose_name=_("CD at the next start"),
+    )
     vcpus = models.PositiveSmallIntegerField(_("vCPUs"))
     memory_mib = models.PositiveIntegerField(_("memory (MiB)"))
     cpu_quota_percent = models.PositiveSmallIntegerField(null=True, blank=True)
@@ -75,6 +91,23 @@ class VM(models.Model):
     address_seen_at = models.DateTimeField(_("address seen in use"), null=True, blank=True)
 
     ssh_keys = models.TextField(_("SSH keys"), blank=True, default="")
+    use_project_keys = models.BooleanField(
+        _("with the project's SSH keys"),
+        default=True,
+        db_default=True,
+        help_text=_("The keys that the project has at each start are put into the guest's settings."),
+    )
+    key_people = models.ManyToManyField(
+        settings.AUTH_USER_MODEL, related_name="+", blank=True, verbose_name=_("people whose SSH keys are put in")
+    )
+    host_keys = models.JSONField(
+        _("host keys as printed"),
+        null=True,
+        blank=True,
+        editable=False,
+        help_text=_("Fingerprints of the guest's own SSH keys, read from its serial output."),
+    )
+    host_keys_seen_at = models.DateTimeField(_("host keys printed"), null=True, blank=True, editable=False)
     startup_script = models.TextField(_("startup script"), blank=True, default="")
     user_data = models.TextField(_("user data"), blank=True, default="")
     # As it was given to the API, `ssh-keys`, `startup-script` and `user-data` included: see services.vm_metadata.
@@ -107,6 +140,10 @@ class VM(models.Model):
         editable=False,
         help_text=_("What its domain was when it was adopted or its change accepted; empty: the record defines it."),
     )
+    #: As Compute Engine's labels; `label_text` is the same for searching. Both are written by `services.vm_details`.
+    labels = models.JSONField(_("labels"), default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
+    label_text = models.TextField(_("labels, for searching"), blank=True, default="", db_default="", editable=False)
+    notes = models.TextField(_("notes"), blank=True, default="", db_default="")
     lost_at = models.DateTimeField(_("declared lost"), null=True, blank=True)
     expiry_noticed_at = models.DateTimeField(_("told of the end of its suspension"), null=True, blank=True)
 
@@ -154,6 +191,21 @@ class VM(models.Model):
         return State(self.state)
 
     @property
+    def made_from_cd(self) -> bool:
+        """Whether its boot disk began empty, for a system to be installed on."""
+        return self.image.kind == Kind.ISO
+
+    @property
+    def boot_order(self) -> tuple[str, ...]:
+        """From its disk; from a CD in the drive before that, unless the VM is there to be installed from it.
+
+        A VM made from a CD boots from it while its disk is empty, and from its disk once a system is on it.
+        """
+        if self.cdrom_id is None:
+            return ("hd",)
+        return ("hd", "cdrom") if self.made_from_cd else ("cdrom", "hd")
+
+    @property
     def awaits_its_size(self) -> bool:
         """Whether its size was changed since its last start: its domain has the one before until the next."""
         if self.resized_at is None:
@@ -168,7 +220,7 @@ class VM(models.Model):
     @property
     def disk_volume(self) -> str:
         """The boot disk's volume."""
-        return f"{self.id}-boot.qcow2"
+        return boot_volume(self.id)
 
     @property
     def seed_volume(self) -> str:

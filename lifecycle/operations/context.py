@@ -8,15 +8,22 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from lifecycle.domain.errors import Broken
+from lifecycle.domain.errors import Broken, OperationCancelled
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action, Asker
 from lifecycle.drivers.base import DomainSpec, DomainView, Hypervisor, ImageRef, NetworkSpec
-from lifecycle.models import VM, Host, Operation
+from lifecycle.models import VM, Host, Image, Operation
 from lifecycle.operations import hosts
+from lifecycle.operations.drain import drain
 from lifecycle.services import definitions, operations
 from lifecycle.services.operations import LostLease
 from lifecycle.services.transitions import move
+
+_DRIVE = ("cdrom", "next_cdrom")
+
+
+class Drained(LostLease):
+    """This process ends and the step had its time: it is left between two calls, and the lease given back."""
 
 
 class Context:
@@ -36,7 +43,7 @@ class Context:
     def vm(self) -> VM:
         """The VM as it was last read in this run."""
         if self._vm is None:
-            related = ("project", "project__network", "host", "zone", "image", "machine_type", "address")
+            related = ("project", "project__network", "host", "zone", "image", "machine_type", "address", *_DRIVE)
             self._vm = VM.objects.select_related(*related).get(pk=self.operation.vm_id)
         return self._vm
 
@@ -52,6 +59,12 @@ class Context:
     def recall(self, key: str, default: Any = None) -> Any:
         """What an earlier step or run of this operation remembered."""
         return self.operation.data.get(key, default)
+
+    def why_failed(self, what: str) -> str:
+        """The reason for people after everything was undone: `what` failed and why, or who cancelled it."""
+        error = self.recall("error") or {}
+        message = str(error.get("message", ""))
+        return message if error.get("code") == OperationCancelled.code else f"{what}: {message}"
 
     # -- the host
 
@@ -73,7 +86,9 @@ class Context:
         return hosts.connect(self.placed_on.uri)
 
     def check_lease(self) -> None:
-        """Raise `LostLease` when the lease is not ours any more."""
+        """Raise `LostLease` when the lease is not ours any more, `Drained` when this process has to end."""
+        if drain.is_over:
+            raise Drained(str(self.operation.pk))
         if self.lost.is_set() or not operations.holds(self.operation.pk, self.token):
             raise LostLease(str(self.operation.pk))
 
@@ -121,12 +136,20 @@ class Context:
         """The project's network as the host should have it."""
         return NetworkSpec(**definitions.network_values(self.vm))
 
-    def image_ref(self) -> ImageRef:
-        """The golden image."""
-        image = self.vm.image
-        return ImageRef(image.file_name, image.size_bytes, image.sha256, image.format)
+    def image_ref(self) -> ImageRef | None:
+        """The golden image that the disk stands on; None for a VM that was made from a CD: its disk begins empty."""
+        return None if self.vm.made_from_cd else _ref(self.vm.image)
+
+    def image_refs(self) -> list[tuple[int, ImageRef]]:
+        """All that must be on the host before the VM starts, with the images' ids: what its disk and its drive need."""
+        wanted = [None if self.vm.made_from_cd else self.vm.image, self.vm.next_cdrom]
+        return [(image.pk, _ref(image)) for image in wanted if image is not None]
 
     def domain_spec(self) -> DomainSpec:
         """The whole definition of the VM. `Refused` for one that was adopted; `Broken` on no host."""
         self.placed_on  # noqa: B018  # says so when there is none
         return DomainSpec(**definitions.domain_values(self.vm), network=self.network_spec())
+
+
+def _ref(image: Image) -> ImageRef:
+    return ImageRef(image.file_name, image.size_bytes, image.sha256, image.format)

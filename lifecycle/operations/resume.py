@@ -37,9 +37,7 @@ def _complete(context: Context) -> None:
 
 
 def _fail(context: Context) -> None:
-    error = context.recall("error") or {}
-    reason = f"The resume failed: {error.get('message', '')}"
-    context.move({State.PROVISIONING, State.STAGING}, State.SUSPENDED, reason=reason)
+    context.move({State.PROVISIONING, State.STAGING}, State.SUSPENDED, reason=context.why_failed("The resume failed"))
 
 
 DEFINITION = Definition(Action.RESUME, STEPS, complete=_complete, fail=_fail)

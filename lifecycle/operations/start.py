@@ -25,9 +25,7 @@ def _complete(context: Context) -> None:
 
 
 def _fail(context: Context) -> None:
-    error = context.recall("error") or {}
-    reason = f"The start failed: {error.get('message', '')}"
-    context.move({State.PROVISIONING, State.STAGING}, State.TERMINATED, reason=reason)
+    context.move({State.PROVISIONING, State.STAGING}, State.TERMINATED, reason=context.why_failed("The start failed"))
 
 
 DEFINITION = Definition(Action.START, STEPS, complete=_complete, fail=_fail)

@@ -8,12 +8,12 @@ from django.utils import timezone
 from lifecycle.domain.errors import Broken, Refused
 from lifecycle.domain.guests import seed_files
 from lifecycle.domain.states import Power, State
-from lifecycle.drivers.base import AddressBinding, Pool
+from lifecycle.drivers.base import AddressBinding, ImageRef, Pool
 from lifecycle.models import VM, Disk
 from lifecycle.operations.context import Context
 from lifecycle.operations.definition import Again, Outcome, Step, Work
 from lifecycle.operations.seed import build_iso
-from lifecycle.services import capacity, leases, networks, observations
+from lifecycle.services import capacity, keys, leases, networks, observations
 
 GIB = 2**30
 #: One worker at a time uploads an image to a host; its lease is renewed between chunks.
@@ -87,14 +87,18 @@ PREPARE_NETWORK_FOR_NEW = Step("prepare_network", _prepare_network, undo=unbind_
 
 @_of_our_making
 def _prepare_image(context: Context) -> Outcome:
-    """The golden image is on the host; uploaded once, however many VMs wait for it."""
-    image = context.image_ref()
-    if context.host().has_image(image):
-        return None
+    """The golden image and the CD are on the host; uploaded once, however many VMs wait for them."""
+    for image_id, image in context.image_refs():
+        if not context.host().has_image(image) and (again := _bring_image(context, image_id, image)):
+            return again
+    return None
+
+
+def _bring_image(context: Context, image_id: int, image: ImageRef) -> Again | None:
     source = settings.IMAGE_STORE / image.volume
     if not source.is_file():
         raise Refused(f"image file {source} is missing in the image store")
-    lease = (context.placed_on.pk, f"image-{context.vm.image_id}", str(context.operation.pk))
+    lease = (context.placed_on.pk, f"image-{image_id}", str(context.operation.pk))
     if not leases.take(*lease, UPLOAD_LEASE_SECONDS):
         return Again(1.0, "another VM's operation brings the image to the host")
     turn = leases.Renewal(lease, UPLOAD_LEASE_SECONDS, context.check_lease)
@@ -138,7 +142,7 @@ def _write_seed(context: Context) -> Outcome:
     files = seed_files(
         instance_id=f"iid-{vm.id}",
         hostname=vm.name,
-        ssh_keys=vm.ssh_keys,
+        ssh_keys=keys.seed_keys(vm),
         startup_script=vm.startup_script,
         user_data=vm.user_data,
     )
@@ -171,6 +175,9 @@ def _define_domain(context: Context) -> Outcome:
     if vm.adopted or (vm.definition and context.host().look(vm.id) is not None):
         context.host().mark(vm.id, project=vm.project.slug, vm_name=vm.name, generation=vm.fence)
         return None
+    if vm.cdrom_id != vm.next_cdrom_id:
+        with context.writing():
+            VM.objects.filter(pk=vm.pk).update(cdrom=vm.next_cdrom_id)
     context.host().define(context.domain_spec())
     return None
 

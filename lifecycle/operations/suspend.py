@@ -43,8 +43,7 @@ def _fail(context: Context) -> None:
     if found := context.recall("found"):
         observations.died_suspending(context.vm.pk, power=Power(found), seen_at=timezone.now())
         return
-    error = context.recall("error") or {}
-    context.move(State.SUSPENDING, State.RUNNING, reason=f"The suspend failed: {error.get('message', '')}")
+    context.move(State.SUSPENDING, State.RUNNING, reason=context.why_failed("The suspend failed"))
 
 
 DEFINITION = Definition(Action.SUSPEND, STEPS, complete=_complete, fail=_fail)

@@ -169,6 +169,10 @@ class ProjectConsumer(AsyncConsumer):
             await self._send(event)
             self.cursor.add(event["number"])
 
+    async def project_note(self, message: dict[str, Any]) -> None:
+        """Something changed that the browser fetches itself; a lost one costs a few seconds."""
+        await self._tell("note", subject=message["subject"])
+
     async def project_rights(self, _message: dict[str, Any]) -> None:
         """Somebody's right in the project changed: ours?"""
         await self._look_again()

@@ -11,7 +11,7 @@ from uuid import UUID
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action, allowed_actions
 from lifecycle.domain.usage import Values
-from lifecycle.models import VM, Operation, Project
+from lifecycle.models import VM, Host, Operation, Project
 
 VERSION = 1
 VM_CHANGED = "vm"
@@ -56,6 +56,7 @@ def vm_payload(vm: VM, operation: Operation | None) -> dict[str, Any]:
         "memory_mib": vm.memory_mib,
         "address": address.ip if address else None,
         "power": vm.power,
+        "silent": vm.host is not None and vm.host.health == Host.Health.DOWN,
         "allowed": [a.value for a in allowed_actions(State(vm.state), running)],
         "operation": operation_payload(operation),
     }

@@ -22,6 +22,12 @@ def normal(origin: str) -> tuple[str, str, int] | None:
     return (parts.scheme, parts.hostname, port) if parts.hostname and port else None
 
 
+def canonical(origin: str) -> str:
+    """An origin in one spelling, its port always named; "" for what is none."""
+    found = normal(origin)
+    return f"{found[0]}://{found[1]}:{found[2]}" if found else ""
+
+
 class OriginCheck:
     """Lets through websockets of `allowed` origins; answers every other handshake, or one that names none, with 403.
 

@@ -49,6 +49,11 @@ def send(project_id: int, message: dict[str, Any]) -> None:
     _sender.post(project_group(project_id), {"type": "project.event", "message": message})
 
 
+def note(project_id: int, subject: str) -> None:
+    """Tell everybody who watches the project that something about `subject` changed: no number, never repeated."""
+    _sender.post(project_group(project_id), {"type": "project.note", "subject": subject})
+
+
 def usage_group(subject: str) -> str:
     """The group of everybody who looks at the live chart of a subject (`lifecycle.realtime.recent`)."""
     return f"usage_{subject}"

@@ -42,7 +42,7 @@ def look(session_key: str | None, slug: str) -> Look:
         Refused: the session is over (or was opened with a one-time password that must be changed first),
             or its user may not see such a project.
     """
-    user = _user_of(session_key)
+    user = user_of(session_key)
     project = Project.objects.visible_to(user).filter(slug=slug).first()
     role = project.role_of(user) if project else None
     if project is None or role is None:
@@ -63,7 +63,7 @@ def look_at_usage(session_key: str | None, kind: str, name: str) -> UsageLook:
     Raises:
         Refused: as `look` does.
     """
-    user = _user_of(session_key)
+    user = user_of(session_key)
     if kind == "hosts":
         host = Host.objects.filter(name=name).first() if user.is_staff else None
         if host is not None:
@@ -107,8 +107,12 @@ def events(project_id: int, after: int, upto: int, limit: int) -> list[dict[str,
     ]
 
 
-def _user_of(session_key: str | None) -> User:
-    """Whose session it is, read afresh. Nothing is written: a check must not renew what it checks."""
+def user_of(session_key: str | None) -> User:
+    """Whose session it is, read afresh. Nothing is written: a check must not renew what it checks.
+
+    Raises:
+        Refused: the session is over, or was opened with a one-time password that must be changed first.
+    """
     data = SessionStore(session_key).load() if session_key else {}
     user = User.objects.filter(pk=data[SESSION_KEY], is_active=True).first() if SESSION_KEY in data else None
     if user is None or user.must_change_password or not _fits_password(data.get(HASH_SESSION_KEY, ""), user):

@@ -80,6 +80,31 @@ def read(subjects: Iterable[str], seconds: float) -> dict[str, list[tuple[int, V
     return {name: unpack_samples(raw or b"", since) for name, raw in zip(names, found, strict=True)}
 
 
+def keep_latest(host_id: int, at: int, values: Mapping[UUID, Values]) -> None:
+    """Put the last sample of all VMs of a host in one place, for whoever wants all at once. Raises `Unavailable`."""
+    try:
+        with _redis().pipeline(transaction=True) as pipe:
+            pipe.delete(_latest_key(host_id))
+            if values:
+                pipe.hset(_latest_key(host_id), mapping={vm.bytes: pack_sample(at, v) for vm, v in values.items()})
+                pipe.expire(_latest_key(host_id), WATCHED)
+            pipe.execute()
+    except (RedisError, OSError) as error:
+        raise Unavailable(str(error)) from error
+
+
+def latest(host_ids: Iterable[int]) -> dict[UUID, tuple[int, Values]]:
+    """The last sample of every VM of some hosts: one round trip. Raises `Unavailable`."""
+    try:
+        with _redis().pipeline(transaction=False) as pipe:
+            for host_id in host_ids:
+                pipe.hgetall(_latest_key(host_id))
+            found: list[dict[bytes, bytes]] = pipe.execute()
+    except (RedisError, OSError) as error:
+        raise Unavailable(str(error)) from error
+    return {UUID(bytes=vm): unpack_samples(raw, 0)[0] for host in found for vm, raw in host.items()}
+
+
 def watch(subject: str) -> None:
     """Somebody looks at the subject's live chart now. Raises `Unavailable`."""
     try:
@@ -106,6 +131,10 @@ def _batches(samples: Mapping[str, Values]) -> Iterable[list[str]]:
 
 def _key(subject: str) -> str:
     return f"vmportal-{settings.INSTALLATION_ID}:usage:{subject}"
+
+
+def _latest_key(host_id: int) -> str:
+    return f"vmportal-{settings.INSTALLATION_ID}:usage-latest:{host_id}"
 
 
 def _watched_key() -> str:

@@ -162,6 +162,10 @@ def _switch_off(case: Case) -> bool:
     return case.hypervisor.destroy(case.vm_id)
 
 
+def _save_again(case: Case) -> bool:
+    return case.hypervisor.save_memory(case.vm_id)
+
+
 def _repaired(case: Case) -> bool:
     return observations.repaired(
         case.vm_id,
@@ -205,6 +209,7 @@ _ACTS: Final[dict[Decision, Callable[[Case], bool]]] = {
     Decision.SAVED: _saved,
     Decision.STARTED: _started,
     Decision.SWITCH_OFF: _switch_off,
+    Decision.SAVE_AGAIN: _save_again,
     Decision.REPAIRED: _repaired,
     Decision.REPAIR_AGAIN: _repair_again,
     Decision.STOP_ENDED: _stop_ended,

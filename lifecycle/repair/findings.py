@@ -20,8 +20,8 @@ from lifecycle.domain.states import Power, State
 from lifecycle.domain.text import mark
 from lifecycle.drivers.base import DomainSpec, DomainView, Hypervisor, NetworkSpec, Pool
 from lifecycle.models import VM, Cleanup, Disk, Finding, Operation
-from lifecycle.services import definitions, findings
-from lifecycle.services.findings import Adoptee
+from lifecycle.services import adoption, definitions, findings
+from lifecycle.services.adoption import Adoptee
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ def take_note(
     host_id: int,
     hypervisor: Hypervisor,
     views: Iterable[DomainView],
+    volumes: tuple[Volume, ...],
     contradictions: Mapping[UUID, str],
     taken_at: datetime,
 ) -> list[Sighting]:
@@ -51,7 +52,7 @@ def take_note(
         HypervisorError: the host did not answer; nothing was concluded.
     """
     domains = {view.uuid: _domain(view) for view in views}
-    picture = _picture(host_id, domains, volumes_of(hypervisor), contradictions, taken_at)
+    picture = _picture(host_id, domains, volumes, contradictions, taken_at)
     if any(sighting.kind in {Kind.MISSING_DISK, Kind.MISSING_DOMAIN} for sighting in plan.sightings(picture)):
         # libvirt goes by what it remembers of a pool: a disk that was put back is seen when it looks again.
         picture = replace(picture, volumes=volumes_of(hypervisor, afresh=True))
@@ -78,6 +79,7 @@ def _picture(
     """The record is read after the host: a VM's row is older than its disk."""
     vms = _recorded(host_id)
     strange = [uuid for uuid, domain in domains.items() if uuid not in vms and domain.mark == settings.INSTALLATION_ID]
+    strange += {owner for volume in volumes if (owner := plan.owner_of(volume.name)) and owner not in vms}
     dead = VM.objects.filter(pk__in=strange, deleted_at__isnull=False).values_list("pk", flat=True) if strange else []
     waiting = Cleanup.objects.filter(host=host_id, done_at__isnull=True).values_list("vm", flat=True)
     return Picture(
@@ -224,8 +226,21 @@ def _adopt(case: Case) -> Ending:
         disk_bytes=body.disk_bytes,
         seen_at=timezone.now(),
     )
-    vm = findings.adopt(case.finding, found)
+    vm = adoption.adopt(case.finding, found)
     _mark(case.hypervisor, vm)  # cut short here, the next reconcile marks it
+    return mark("It was adopted.")
+
+
+def _adopt_volume(case: Case) -> Ending:
+    """Its next start defines the VM; until then nothing on the host changes."""
+    name, pool = case.finding.subject, Pool(case.finding.details["pool"])
+    found = next((view for view in case.hypervisor.list_volumes(pool, afresh=True) if view.name == name), None)
+    if found is None:
+        return None
+    if users := case.hypervisor.users_of(pool, name):
+        raise Busy(f"it is in use by {', '.join(users)}")
+    base = case.hypervisor.base_of(pool, name)
+    adoption.adopt_volume(case.finding, capacity_bytes=found.capacity_bytes, image_file=base)
     return mark("It was adopted.")
 
 
@@ -322,6 +337,7 @@ ACTS: Final[dict[tuple[Kind, Choice], Callable[[Case], Ending]]] = {
     (Kind.FOREIGN_DOMAIN, Choice.ADOPT): _adopt,
     (Kind.ORPHANED_DOMAIN, Choice.ADOPT): _adopt,
     (Kind.ORPHANED_DOMAIN, Choice.DELETE): _delete_domain,
+    (Kind.UNKNOWN_VOLUME, Choice.ADOPT): _adopt_volume,
     (Kind.UNKNOWN_VOLUME, Choice.DELETE): _delete_volume,
     (Kind.MISSING_DOMAIN, Choice.RECREATE): _recreate,
     (Kind.MISSING_DOMAIN, Choice.MARK_LOST): _mark_lost,

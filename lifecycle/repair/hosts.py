@@ -23,7 +23,7 @@ from lifecycle.models import Operation
 from lifecycle.repair import silence
 from lifecycle.repair.observe import ENDINGS, look_again, observe
 from lifecycle.repair.reconcile import Result, reconcile
-from lifecycle.services import hosts, operations
+from lifecycle.services import hosts, observations, operations
 from lifecycle.services.leases import Turn
 
 log = logging.getLogger(__name__)
@@ -159,7 +159,11 @@ class Session:
         except HypervisorError as error:
             self._unless_lost(error)
             decision = Decision.NO_ANSWER
-        if event.uuid is None or decision in {None, Decision.IN_STEP}:
+        if event.uuid is None or decision is None:
+            return
+        # After it was acted upon: a record must not delay what people see.
+        observations.record_event(self.host_id, event.uuid, event.kind, event.detail, event.occurred_at)
+        if decision is Decision.IN_STEP:
             return
         if event.kind in ENDINGS or decision is Decision.NO_ANSWER:
             self._again[event.uuid] = time.monotonic() + LOOK_AGAIN_SECONDS

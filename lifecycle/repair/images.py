@@ -51,6 +51,7 @@ def look_after_images(host_id: int, owner: str) -> str | None:
     try:
         with connected(host.uri) as hypervisor:
             restore_images(host_id, hypervisor, keep)
+            drop_deleted(hypervisor)
             return verify_next(host_id, hypervisor, owner, keep)
     except (HypervisorError, TurnLost) as error:
         log.info("host %s: no image could be verified now: %s", host.name, error)
@@ -67,7 +68,7 @@ def _still_ours(host_id: int, purpose: str, owner: str) -> None:
 def verify_next(host_id: int, hypervisor: Hypervisor, owner: str, keep_going: Callable[[], None]) -> str | None:
     """Verify the first image on the host that was not verified lately. Returns its file's name."""
     there = {volume.name for volume in hypervisor.list_volumes(Pool.IMAGES, afresh=True)}
-    for image in Image.objects.exclude(file_name="").order_by("pk"):
+    for image in Image.objects.kept().exclude(file_name="").order_by("pk"):
         turn = (host_id, f"checksum-{image.pk}", owner)
         if image.file_name not in there or not _its_turn(*turn):
             continue
@@ -75,6 +76,14 @@ def verify_next(host_id: int, hypervisor: Hypervisor, owner: str, keep_going: Ca
         leases.take(*turn, EVERY.total_seconds())
         return image.file_name
     return None
+
+
+def drop_deleted(hypervisor: Hypervisor) -> int:
+    """Remove the files of deleted images from a host, but for those that something there still stands on."""
+    there = {volume.name for volume in hypervisor.list_volumes(Pool.IMAGES, afresh=True)}
+    gone = Image.objects.filter(status=Image.Status.DELETED, file_name__in=there).values_list("file_name", flat=True)
+    unused = [name for name in gone if not hypervisor.users_of(Pool.IMAGES, name)]
+    return sum(hypervisor.remove_volume(Pool.IMAGES, name) for name in unused)
 
 
 def _its_turn(host_id: int, purpose: str, owner: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Final
 
 from django.db import close_old_connections, connection
 
-from lifecycle.repair import alerts, delivery, silence
+from lifecycle.repair import alerts, delivery, notices, silence
 from lifecycle.services import periodic
 from lifecycle.services.alerts import Changes
 
@@ -32,7 +32,10 @@ class Lookout:
         """Begin, once a process."""
         if self._threads:
             return
-        for name, work in (("alerts", lambda: look(deadlines)), ("messages", lambda: delivery.deliver())):
+        for name, work in (
+            ("alerts", lambda: look(deadlines)),
+            ("messages", lambda: (delivery.deliver(), notices.deliver())),
+        ):
             thread = threading.Thread(target=self._loop, args=(work,), daemon=True, name=name)
             self._threads.append(thread)
             thread.start()

@@ -18,7 +18,7 @@ from lifecycle.domain.findings import Sighting
 from lifecycle.domain.recovery import HEALING, Decision, Verdict, decide
 from lifecycle.domain.states import Power
 from lifecycle.drivers.base import DomainView, Hypervisor
-from lifecycle.repair import cleanups, findings, records
+from lifecycle.repair import cleanups, findings, records, remains
 from lifecycle.repair.observe import look_again, observation
 from lifecycle.repair.records import Row
 from lifecycle.services import observations
@@ -58,7 +58,10 @@ def reconcile(host_id: int, hypervisor: Hypervisor) -> Result:
     _note_power(rows, verdicts, views, taken_at)
     for vm_id, verdict in verdicts.items():
         _carry_out(host_id, hypervisor, vm_id, verdict, result)
-    result.findings = findings.take_note(host_id, hypervisor, views.values(), result.contradictions, taken_at)
+    volumes = findings.volumes_of(hypervisor)
+    if left := remains.note(host_id, hypervisor, views.values(), volumes, taken_at):
+        result.counts["remains"] = left
+    result.findings = findings.take_note(host_id, hypervisor, views.values(), volumes, result.contradictions, taken_at)
     result.counts.update(finding.kind for finding in result.findings)
     findings.carry_out(host_id, hypervisor)
     return result

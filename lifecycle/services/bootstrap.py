@@ -3,12 +3,20 @@
 import secrets
 from dataclasses import dataclass
 
+from django.contrib.auth.models import Group, Permission
+
 from lifecycle.models import MachineType, Membership, Project, User, Zone
-from lifecycle.services import periodic
+from lifecycle.services import periodic, prices
 from lifecycle.services.db import service
 from lifecycle.services.projects import create_project
 
 ZONE = "zone-a"
+BILLING_GROUP = "billing"
+#: What that group may see and set.
+BILLING_MODELS = (
+    *("Invoice", "InvoiceLine", "Payment", "Credit", "PriceList", "Price", "BillingAccount", "CommittedUse"),
+    *("PromotionCode", "TaxRate", "Seller"),
+)
 ADMIN = "admin"
 PROJECT = "default"
 
@@ -38,7 +46,7 @@ class BootstrapResult:
 
 @service
 def bootstrap() -> BootstrapResult:
-    """Administrator, project, zone, machine types and periodic tasks."""
+    """Administrator, project, zone, machine types, a price list and periodic tasks."""
     zone, _made = Zone.objects.get_or_create(name=ZONE)
     for name, family, vcpus, memory_mib, limit in MACHINE_TYPES:
         MachineType.objects.get_or_create(
@@ -55,8 +63,19 @@ def bootstrap() -> BootstrapResult:
     project = Project.objects.filter(slug=PROJECT).first() or create_project(PROJECT, owner=admin)
     if not project.memberships.exists():
         Membership.objects.create(project=project, user=admin, role="owner")
+    prices.seed()
+    _billing_group()
     periodic.put_right(report_missing=False)
     return BootstrapResult(admin.username, password, zone.name, project.slug)
+
+
+def _billing_group() -> None:
+    """The staff's role that sees money, and no VM, console or host. What people changed of it stays."""
+    group, made = Group.objects.get_or_create(name=BILLING_GROUP)
+    if made:
+        models = [name.lower() for name in BILLING_MODELS]
+        found = Permission.objects.filter(content_type__app_label="lifecycle", content_type__model__in=models)
+        group.permissions.set(found.exclude(codename__startswith="delete_"))
 
 
 def _administrator() -> tuple[User, str | None]:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.db import OperationalError, connection, transaction
 
+from lifecycle import tracing
 from lifecycle.models import Project
 
 P = ParamSpec("P")
@@ -27,19 +28,24 @@ def service(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        if connection.in_atomic_block:
-            return function(*args, **kwargs)
-        for attempt in range(_RETRIES):
-            try:
-                with transaction.atomic():
-                    return function(*args, **kwargs)
-            except OperationalError as error:
-                if attempt + 1 == _RETRIES or not any(word in str(error) for word in _WORTH_RETRYING):
-                    raise
-                time.sleep(random.uniform(0.01, 0.05) * 2**attempt)  # noqa: S311  # jitter, not a secret
-        raise AssertionError("unreachable")
+        with tracing.span(f"service {function.__name__}"):
+            return _run(function, *args, **kwargs)
 
     return run
+
+
+def _run(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    if connection.in_atomic_block:
+        return function(*args, **kwargs)
+    for attempt in range(_RETRIES):
+        try:
+            with transaction.atomic():
+                return function(*args, **kwargs)
+        except OperationalError as error:
+            if attempt + 1 == _RETRIES or not any(word in str(error) for word in _WORTH_RETRYING):
+                raise
+            time.sleep(random.uniform(0.01, 0.05) * 2**attempt)  # noqa: S311  # jitter, not a secret
+    raise AssertionError("unreachable")
 
 
 def lock_project(project_id: int) -> Project:

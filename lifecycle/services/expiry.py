@@ -9,9 +9,11 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from lifecycle.domain.access import Role
+from lifecycle.domain.notifications import Kind, Way, ways_of
 from lifecycle.domain.states import State
 from lifecycle.models import VM, Operation, User
 from lifecycle.realtime import publish
+from lifecycle.services import notifications
 from lifecycle.services.db import lock_project, service
 
 #: LIFECYCLE: SUSPENDED lasts at most 60 days.
@@ -43,10 +45,11 @@ def _suspended_for(time: timedelta) -> QuerySet[VM]:
 
 
 def people_of(vm: VM) -> Collection[User]:
-    """Who is told: those who can resume the VM and have an address."""
+    """Who is told by mail: those who can resume the VM, have an address and want to be told."""
     roles = (Role.OWNER, Role.OPERATOR)
     members = User.objects.filter(memberships__project=vm.project_id, memberships__role__in=roles, is_active=True)
-    return list(members.exclude(email="").distinct().order_by("pk"))
+    found = members.exclude(email="").distinct().order_by("pk")
+    return [user for user in found if Way.MAIL in ways_of(user.notification_choices, Kind.SUSPENSION_ENDING)]
 
 
 @service
@@ -57,5 +60,6 @@ def noticed(vm_id: UUID, suspended_since: datetime) -> bool:
     rows = VM.objects.live().filter(untold, pk=vm_id, state=State.SUSPENDED, state_since=suspended_since)
     if not rows.update(expiry_noticed_at=timezone.now()):
         return False
+    notifications.suspension_ending(VM.objects.select_related("project").get(pk=vm_id), SUSPENDED_DAYS)
     publish.vm_changed(vm_id)
     return True

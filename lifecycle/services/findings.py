@@ -3,9 +3,7 @@
 The reconciler of the host records what it sights and carries the choices out; people choose and withdraw.
 """
 
-import math
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -20,14 +18,14 @@ from lifecycle.domain.definitions import Definition, as_json
 from lifecycle.domain.errors import InvalidInput, NameTaken, NotFound, OperationInProgress, StateConflict
 from lifecycle.domain.findings import Choice, Kind, OpenFinding, Sighting
 from lifecycle.domain.quotas import Amounts
-from lifecycle.domain.states import HOLDS_COMPUTE, Power, State
+from lifecycle.domain.states import HOLDS_COMPUTE, State
 from lifecycle.domain.text import mark
 from lifecycle.domain.transitions import Action, Asker
-from lifecycle.models import VM, Cleanup, Disk, Finding, Image, MachineType, Project, User
+from lifecycle.models import VM, Cleanup, Disk, Finding, MachineType, Project, User
 from lifecycle.realtime import publish
-from lifecycle.services import capacity, networks, operations, quotas
+from lifecycle.services import capacity, config_changes, operations, quotas
 from lifecycle.services.db import lock_project, service
-from lifecycle.services.transitions import born, move
+from lifecycle.services.transitions import move
 from lifecycle.services.vms import request_action
 
 GONE: Final = mark("It is gone by itself.")
@@ -135,7 +133,7 @@ def choose(finding: Finding, choice: Choice, user: User, *, project: Project | N
         StateConflict: the finding is closed.
         InvalidInput, NameTaken: the choice is not offered, or its particulars will not do.
     """
-    row = _open(finding.pk)
+    row = still_open(finding.pk)
     if choice not in choices(row):
         offered = ", ".join(choices(row))
         raise InvalidInput(
@@ -152,14 +150,15 @@ def choose(finding: Finding, choice: Choice, user: User, *, project: Project | N
 @service
 def withdraw(finding: Finding, user: User) -> Finding:
     """Take a choice back: the finding waits for another. Raises StateConflict when it is closed already."""
-    row = _open(finding.pk)
+    row = still_open(finding.pk)
     row.choice, row.choice_data, row.due_at, row.problem = "", {}, None, ""
     row.chosen_by, row.chosen_at = user, timezone.now()
     row.save(update_fields=["choice", "choice_data", "chosen_by", "chosen_at", "due_at", "problem"])
     return row
 
 
-def _open(pk: int) -> Finding:
+def still_open(pk: int) -> Finding:
+    """The finding, locked. Raises StateConflict when it is closed."""
     row = Finding.objects.select_for_update().filter(pk=pk).first()
     if row is None or row.closed_at is not None:
         raise StateConflict("This finding is closed: %(why)s", why=row.closed_because if row else GONE)
@@ -169,11 +168,12 @@ def _open(pk: int) -> Finding:
 def _particulars(project: Project | None, name: str) -> dict[str, Any]:
     if project is None:
         raise InvalidInput("Choose the project that the VM belongs to.", field="project")
-    _refuse_taken(project, guests.check_name(name))
+    refuse_taken(project, guests.check_name(name))
     return {"project": project.pk, "name": name}
 
 
-def _refuse_taken(project: Project, name: str) -> None:
+def refuse_taken(project: Project, name: str) -> None:
+    """Raises NameTaken when a VM of the project has the name."""
     if VM.objects.live().filter(project=project, name=name).exists():
         raise NameTaken("This project already has a VM called %(name)s.", field="name", name=name)
 
@@ -216,129 +216,10 @@ def cannot(finding: Finding, problem: str) -> None:
     Finding.objects.filter(pk=finding.pk, closed_at__isnull=True, choice=finding.choice).update(problem=problem[:300])
 
 
-# -- adopting --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Adoptee:
-    """A domain as its host shows it."""
-
-    uuid: UUID
-    architecture: str
-    persistent: bool
-    power: Power
-    run_id: int | None
-    definition: Definition
-    disk_bytes: Mapping[str, int]
-    seen_at: datetime
-
-    @property
-    def state(self) -> State:
-        """The state that the VM begins in."""
-        return State.RUNNING if self.power in {Power.ON, Power.PAUSED} else State.TERMINATED
-
-    @property
-    def disks(self) -> list[tuple[str, str, int]]:
-        """(target, source, size in GiB) of its disks."""
-        sources = dict(self.definition.disks)
-        return [(t, sources.get(t, ""), max(1, math.ceil(size / GIB))) for t, size in self.disk_bytes.items()]
-
-
-@service
-def adopt(finding: Finding, found: Adoptee) -> VM:
-    """Make a VM of a domain, as it is: its row, its disks, its place on the host. Again: the same VM.
-
-    Raises:
-        InvalidInput, NameTaken, QuotaExceeded, ResourcePoolExhausted: nothing was written.
-    """
-    data = finding.choice_data
-    if not Project.objects.filter(pk=data["project"]).exists():
-        raise InvalidInput("The project is not there any more. Choose another.", field="project")
-    project = lock_project(data["project"])
-    row = _open(finding.pk)
-    if (row.choice, row.choice_data) != (Choice.ADOPT, data):
-        raise StateConflict("The choice was changed meanwhile.")
-    known = VM.objects.select_related("project").filter(pk=found.uuid).first()
-    if known is not None:
-        if known.deleted_at is None and known.adopted and known.host_id == finding.host_id:
-            return known
-        raise InvalidInput("A VM of this id is known already: %(name)s.", name=known.name)
-    _refuse_what_cannot_be_adopted(found)
-    _refuse_taken(project, data["name"])
-    return _write(row, project, data["name"], found)
-
-
-def _refuse_what_cannot_be_adopted(found: Adoptee) -> None:
-    if not found.persistent:
-        raise InvalidInput("The domain is gone when it is switched off. Define it on its host first.")
-    if found.power is Power.SAVED:
-        raise InvalidInput("The domain has saved memory. Start it or throw the memory away on its host first.")
-    if found.definition.memory_mib < 64:
-        raise InvalidInput("The domain has less memory than a VM needs: 64 MiB.")
-    for mac, _source, _filter in found.definition.interfaces[:1]:
-        if VM.objects.live().filter(mac=mac).exists():
-            raise InvalidInput("Another VM has the same MAC address: %(mac)s.", mac=mac)
-
-
-def _write(row: Finding, project: Project, name: str, found: Adoptee) -> VM:
-    shape, running = found.definition, found.state in HOLDS_COMPUTE
-    disk_gib = sum(size for _target, _source, size in found.disks)
-    compute = (shape.vcpus, shape.memory_mib) if running else (0, 0)
-    quotas.check(project, Amounts(1, *compute, disk_gib))
-    now = timezone.now()
-    vm = VM.objects.create(
-        id=found.uuid,
-        project=project,
-        name=name,
-        zone=row.host.zone,
-        host=row.host,
-        machine_type=_custom_type(shape.vcpus, shape.memory_mib),
-        image=_no_image(found.architecture),
-        state=found.state,
-        state_since=now,
-        power=found.power,
-        power_seen_at=found.seen_at,
-        run_id=found.run_id,
-        vcpus=shape.vcpus,
-        memory_mib=shape.memory_mib,
-        cpu_quota_percent=shape.cpu_quota_percent,
-        mac=shape.interfaces[0][0] if shape.interfaces else networks.new_mac(),
-        adopted=True,
-        definition=as_json(shape),
-        created_by=row.chosen_by,
-        created_at=now,
-    )
-    Disk.objects.bulk_create(
-        Disk(vm=vm, name=target, size_gib=size, boot=n == 0, auto_delete=False, volume=source[-120:], made_at=now)
-        for n, (target, source, size) in enumerate(found.disks)
-    )
-    capacity.take_in(vm, row.host, compute=running)
-    operation = operations.record_done(vm, Action.ADOPT, asked_by=Asker.OPERATOR, user=row.chosen_by)
-    born(vm, Action.ADOPT, asked_by=Asker.OPERATOR, operation=operation, user=row.chosen_by)
-    return vm
-
-
-def _custom_type(vcpus: int, memory_mib: int) -> MachineType:
+def custom_type(vcpus: int, memory_mib: int) -> MachineType:
     """The custom machine type of a size that was found, not asked for: it need not be one that is offered."""
     values = {"family": "custom", "vcpus": vcpus, "memory_mib": memory_mib, "retired": True}
     found, _made = MachineType.objects.get_or_create(name=f"custom-{vcpus}-{memory_mib}", defaults=values)
-    return found
-
-
-def _no_image(architecture: str) -> Image:
-    """The row that stands for the image of VMs that were made from none of ours. It has no file and is not offered."""
-    architecture = architecture or "x86_64"
-    values = {
-        "family": "adopted",
-        "description": "Stands for the image of VMs that were adopted.",
-        "architecture": architecture,
-        "size_bytes": 0,
-        "virtual_size_bytes": 0,
-        "sha256": "",
-        "file_name": "",
-        "status": Image.Status.DEPRECATED,
-    }
-    found, _made = Image.objects.get_or_create(name=f"adopted-{architecture}".replace("_", "-"), defaults=values)
     return found
 
 
@@ -378,10 +259,11 @@ def accept_definition(finding: Finding, found: Definition) -> None:
     resized = (found.vcpus, found.memory_mib) != (vm.vcpus, vm.memory_mib)
     vm.vcpus, vm.memory_mib, vm.cpu_quota_percent = found.vcpus, found.memory_mib, found.cpu_quota_percent
     if resized:
-        vm.machine_type = _custom_type(found.vcpus, found.memory_mib)
+        vm.machine_type = custom_type(found.vcpus, found.memory_mib)
     if vm.definition is not None or not domain.only_sizes(finding.details):
         vm.definition = as_json(found)
-    vm.save(update_fields=["vcpus", "memory_mib", "cpu_quota_percent", "machine_type", "definition"])
+    with config_changes.recorded(vm.pk, user=finding.chosen_by, asked_by=Asker.OPERATOR):
+        vm.save(update_fields=["vcpus", "memory_mib", "cpu_quota_percent", "machine_type", "definition"])
     if resized and running:
         capacity.reserve(vm)
     publish.vm_changed(vm.pk)

@@ -8,7 +8,8 @@ from django.utils import timezone
 
 from lifecycle.domain.errors import InvalidInput
 from lifecycle.domain.guests import NAME
-from lifecycle.models import Host, Zone
+from lifecycle.models import VM, Host, Project, Zone
+from lifecycle.realtime import publish
 from lifecycle.services.db import service
 
 log = logging.getLogger(__name__)
@@ -95,7 +96,12 @@ def record_verdict(host_id: int, domain_type: str, reason: str) -> None:
 def mark_up(host_id: int) -> bool:
     """The host answers. True when that is news."""
     news = Host.objects.filter(pk=host_id).exclude(health=Host.Health.UP).exists()
-    Host.objects.filter(pk=host_id).update(health=Host.Health.UP, health_reason="", last_seen_at=timezone.now())
+    was_down = news and _turns(host_id, down=False)
+    Host.objects.filter(pk=host_id).update(
+        health=Host.Health.UP, health_reason="", last_seen_at=timezone.now(), down_since=None
+    )
+    if was_down:
+        _tell_vms(host_id)
     return news
 
 
@@ -103,4 +109,24 @@ def mark_up(host_id: int) -> bool:
 def mark_down(host_id: int, reason: str) -> bool:
     """The host does not answer. True when that is news. Its VMs stay as they were last seen: silence proves nothing."""
     rows = Host.objects.filter(pk=host_id).exclude(health=Host.Health.DOWN, health_reason=reason[:300])
-    return bool(rows.update(health=Host.Health.DOWN, health_reason=reason[:300]))
+    was_up = rows.exists() and _turns(host_id, down=True)
+    since = {"down_since": timezone.now()} if was_up else {}
+    news = bool(rows.update(health=Host.Health.DOWN, health_reason=reason[:300], **since))
+    if was_up:
+        _tell_vms(host_id)
+    return news
+
+
+def _turns(host_id: int, *, down: bool) -> bool:
+    """Whether the host begins, or ceases, to be DOWN now. Its VMs' projects are locked, before the host is."""
+    turns = Host.objects.filter(pk=host_id, health=Host.Health.DOWN).exists() is not down
+    if turns:
+        mine = VM.objects.live().filter(host=host_id).values("project")
+        list(Project.objects.select_for_update().filter(pk__in=mine).order_by("pk"))
+    return turns
+
+
+def _tell_vms(host_id: int) -> None:
+    """Who looks at one of its VMs is told whether what is shown is only what was last known."""
+    for vm_id in VM.objects.live().filter(host=host_id).order_by("project", "pk").values_list("pk", flat=True):
+        publish.vm_changed(vm_id)

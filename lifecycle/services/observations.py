@@ -19,9 +19,9 @@ from lifecycle.domain.errors import ResourcePoolExhausted
 from lifecycle.domain.recovery import DOWN
 from lifecycle.domain.states import Power, State
 from lifecycle.domain.transitions import Action, Asker
-from lifecycle.models import VM, Host, Operation, Repair, SerialLog
+from lifecycle.models import VM, Host, LibvirtEvent, Operation, Repair, SerialChunk, SerialLog
 from lifecycle.realtime import publish
-from lifecycle.services import capacity, operations, repair_records
+from lifecycle.services import capacity, keys, operations, repair_records, serial_history
 from lifecycle.services.db import lock_project, service
 from lifecycle.services.transitions import move
 
@@ -32,6 +32,8 @@ RESTARTS_MAX = 3
 RESTARTS_WINDOW = timedelta(minutes=10)
 #: How fresh "address seen in use" is kept.
 ADDRESS_FRESHNESS = timedelta(seconds=60)
+#: A block of host key fingerprints that came in two pieces began within so many characters.
+HOST_KEYS_REACH = 2000
 
 GUEST_SHUT_DOWN = _("The guest shut itself down.")
 SWITCHED_OFF = _("It was switched off outside of the portal, by an operator of the host.")
@@ -70,6 +72,17 @@ def confirm_power(vm_ids: Collection[UUID], seen_at: datetime) -> None:
     VM.objects.filter(pk__in=vm_ids).filter(Q(power_seen_at__isnull=True) | Q(power_seen_at__lt=seen_at)).update(
         power_seen_at=seen_at
     )
+
+
+@service
+def record_event(host_id: int, vm_id: UUID, kind: str, detail: str, occurred_at: datetime) -> bool:
+    """Keep what libvirt told of a VM. False when it is none of ours on that host."""
+    if not VM.objects.filter(pk=vm_id, host=host_id).exists():
+        return False
+    LibvirtEvent.objects.create(
+        vm_id=vm_id, host_id=host_id, kind=kind[:20], detail=detail[:100], occurred_at=occurred_at
+    )
+    return True
 
 
 # -- states --------------------------------------------------------------------------------------
@@ -370,11 +383,17 @@ def append_serial(vm_id: UUID, text: str, *, read_from: int, read_to: int) -> bo
     whole = (kept.text + text.replace("\0", "\ufffd"))[-SerialLog.KEPT_CHARACTERS :]
     now = timezone.now()
     rows = SerialLog.objects.filter(vm=vm_id, read_bytes=read_from)
-    return bool(rows.update(text=whole, read_bytes=read_to, updated_at=now))
+    if not rows.update(text=whole, read_bytes=read_to, updated_at=now):
+        return False
+    serial_history.append(vm_id, text.replace("\0", "\ufffd"), now)
+    keys.note_host_keys(vm_id, kept.text[-HOST_KEYS_REACH:] + text)
+    return True
 
 
 @service
 def forget_serial(vm_ids: Iterable[UUID]) -> int:
     """Drop the recorded output of VMs that are gone."""
-    deleted, _rows = SerialLog.objects.filter(vm__in=list(vm_ids), vm__deleted_at__isnull=False).delete()
+    gone = list(vm_ids)
+    SerialChunk.objects.filter(vm__in=gone, vm__deleted_at__isnull=False).delete()
+    deleted, _rows = SerialLog.objects.filter(vm__in=gone, vm__deleted_at__isnull=False).delete()
     return deleted

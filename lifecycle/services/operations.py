@@ -13,21 +13,30 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Count, F, Min, Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from lifecycle import tracing
 from lifecycle.domain.access import Right, may
-from lifecycle.domain.errors import Forbidden, NotFound, OperationPreempted
-from lifecycle.domain.transitions import Action, Asker
+from lifecycle.domain.errors import ActionNotAllowed, Forbidden, NotFound, OperationCancelled, OperationPreempted
+from lifecycle.domain.transitions import Action, Asker, may_cancel
 from lifecycle.models import VM, Change, Operation, OperationStep, User
 from lifecycle.realtime import publish
-from lifecycle.services import bell
+from lifecycle.services import bell, notifications
+from lifecycle.services.access import authorise
 from lifecycle.services.db import lock_project, service
 
 log = logging.getLogger(__name__)
 
 Status = Operation.Status
+
+#: Operations in which a domain is started. A worker that lost its lease may have just that call in flight.
+_POWERS_ON = frozenset({Action.CREATE, Action.START, Action.SUSPEND, Action.RESUME, Action.REPAIR})
+
+
+#: A due operation that nobody took for so long means that no worker is at work.
+LATE = timedelta(seconds=20)
 
 
 class LostLease(Exception):
@@ -56,7 +65,7 @@ def open_operation(
         user=user,
         request_id=request_id,
         vm_fence=vm.fence,
-        data=data or {},
+        data={**(data or {}), **({tracing.KEY: kept} if (kept := tracing.carrier()) else {})},
     )
     bell.ring(operation.id)
     return operation
@@ -77,6 +86,8 @@ def close(operation_id: UUID, error: dict[str, Any] | None = None, **fields: Any
         .exclude(status=Status.DONE)
         .update(status=Status.DONE, end_time=timezone.now(), error=error, **changes)
     )
+    if changed and error is not None and error.get("code") != OperationPreempted.code:
+        notifications.operation_failed(operation_id)
     return bool(changed)
 
 
@@ -92,6 +103,51 @@ def preempt(operation: Operation) -> int:
     )
     VM.objects.filter(pk=operation.vm_id).update(fence=F("fence") + 1)
     return VM.objects.values_list("fence", flat=True).get(pk=operation.vm_id)
+
+
+@service
+def cancel(operation: Operation, user: User | None, *, as_operator: bool = False) -> Operation:
+    """Turn an open operation round: what it did is undone, and it ends with OPERATION_CANCELLED.
+
+    The worker sees it between two steps; an operation that ends before that has ended. Twice changes nothing.
+
+    Args:
+        as_operator: `user` acts by a permission of the staff that the caller checked, not by a role in the project.
+
+    Raises:
+        NotFound, Forbidden: by the user's role in the project.
+        ActionNotAllowed: it is over, is being undone already, or cannot be taken back.
+    """
+    project = lock_project(operation.project_id)
+    authorise(project, None if as_operator else user, Action(operation.action))
+    found = Operation.objects.select_for_update().get(pk=operation.pk)
+    _check_cancellable(found)
+    if found.cancel_time is None:
+        found.cancel_time, found.cancelled_by = timezone.now(), user
+        found.due_at = found.cancel_time
+        found.save(update_fields=["cancel_time", "cancelled_by", "due_at"])
+        publish.vm_changed(found.vm_id)
+        bell.ring(found.pk)
+    return found
+
+
+def _check_cancellable(operation: Operation) -> None:
+    names = {"action": operation.action, "name": operation.target_name}
+    if operation.is_done:
+        raise ActionNotAllowed("The %(action)s of %(name)s is over: there is nothing left to cancel.", **names)
+    if not may_cancel(Action(operation.action)):
+        raise ActionNotAllowed("A %(action)s cannot be cancelled: it cannot be taken back.", **names)
+    if operation.undoing:
+        raise ActionNotAllowed("The %(action)s of %(name)s has failed and is being undone already.", **names)
+
+
+def cancellation(operation_id: UUID) -> OperationCancelled | None:
+    """The error of an operation that somebody cancelled. Sound inside `fenced` only, which orders it with `cancel`."""
+    found = Operation.objects.filter(pk=operation_id, cancel_time__isnull=False)
+    names = found.values_list("cancelled_by__username", flat=True)
+    if not names:
+        return None
+    return OperationCancelled("It was cancelled by %(user)s.", user=names[0] or "–")
 
 
 @service
@@ -143,20 +199,36 @@ def hide_from_api(operation: Operation | Change, *, user: User) -> None:
 def due(limit: int) -> list[UUID]:
     """Open operations nobody works on and whose time has come, oldest first."""
     now = timezone.now()
-    free = Q(lease_until__isnull=True) | Q(lease_until__lt=now)
-    found = Operation.objects.filter(free, due_at__lte=now).exclude(status=Status.DONE)
+    found = Operation.objects.filter(_free(now), due_at__lte=now).exclude(status=Status.DONE)
     return list(found.order_by("due_at").values_list("pk", flat=True)[:limit])
+
+
+def queue() -> dict[str, Any]:
+    """Open operations and how long the oldest has been due without anybody at work on it: one query."""
+    now = timezone.now()
+    waiting = Q(due_at__lte=now) & (Q(lease_until__isnull=True) | Q(lease_until__lt=now))
+    found = Operation.objects.exclude(status=Operation.Status.DONE).aggregate(
+        open=Count("pk"),
+        waiting=Count("pk", filter=waiting),
+        oldest=Min("due_at", filter=waiting),
+        recovered=Count("pk", filter=Q(recovered__gt=0)),
+    )
+    age = now - found["oldest"] if found["oldest"] else timedelta()
+    return {**found, "age_seconds": int(age.total_seconds()), "late": age > LATE}
 
 
 @service
 def claim(operation_id: UUID, owner: str) -> Operation | None:
     """Take the lease; None when it is taken, not due or done. Lease and attempt are written before any work."""
     now = timezone.now()
-    before = Operation.objects.filter(pk=operation_id).values_list("lease_until", flat=True).first()
+    found = Operation.objects.filter(pk=operation_id).values_list("lease_until", "project_id").first()
+    before, project_id = found or (None, None)
     lost = 1 if before is not None else 0
+    if lost and project_id is not None:
+        lock_project(project_id)
     taken = (
         Operation.objects.filter(pk=operation_id, lease_until=before, due_at__lte=now + timedelta(milliseconds=50))
-        .filter(Q(lease_until__isnull=True) | Q(lease_until__lt=now))
+        .filter(_free(now))
         .exclude(status=Status.DONE)
         .update(
             status=Status.RUNNING,
@@ -172,8 +244,23 @@ def claim(operation_id: UUID, owner: str) -> Operation | None:
         return None
     if lost:
         log.warning("operation %s is recovered after the loss of its worker", operation_id)
-        publish.vm_changed(Operation.objects.values_list("vm_id", flat=True).get(pk=operation_id))
+        _outdate(operation_id)
     return Operation.objects.select_related("vm").get(pk=operation_id)
+
+
+def _free(now: datetime) -> Q:
+    """Nobody's lease holds."""
+    if "leases" in settings.UNSAFE_TEST_SWITCHES:
+        return Q()
+    return Q(lease_until__isnull=True) | Q(lease_until__lt=now)
+
+
+def _outdate(operation_id: UUID) -> None:
+    """Raise the VM's fence when its lost worker may yet start the domain: a reconcile tells such a start by it."""
+    vm_id, action = Operation.objects.values_list("vm_id", "action").get(pk=operation_id)
+    if action in _POWERS_ON:
+        VM.objects.filter(pk=vm_id).update(fence=F("fence") + 1)
+    publish.vm_changed(vm_id)
 
 
 @service
@@ -189,6 +276,8 @@ def renew(held: Iterable[tuple[UUID, int]]) -> list[UUID]:
 
 def holds(operation_id: UUID, token: int) -> bool:
     """Whether the lease is still ours: asked before each hypervisor call."""
+    if "fencing" in settings.UNSAFE_TEST_SWITCHES:
+        return True
     return (
         Operation.objects.filter(pk=operation_id, lease_token=token, lease_until__gt=timezone.now())
         .exclude(status=Status.DONE)
@@ -203,7 +292,7 @@ def fenced(operation_id: UUID, token: int) -> Iterator[None]:
         project_id = Operation.objects.values_list("project_id", flat=True).get(pk=operation_id)
         lock_project(project_id)
         mine = Operation.objects.filter(pk=operation_id, lease_token=token).exclude(status=Status.DONE)
-        if not mine.update(lease_token=token):
+        if not mine.update(lease_token=token) and "fencing" not in settings.UNSAFE_TEST_SWITCHES:
             raise LostLease(str(operation_id))
         yield
 

@@ -25,8 +25,13 @@ HOST_SETTINGS = (
 
 @service
 def set_schedulable(host: Host, on: bool) -> bool:
-    """Let a host take new VMs, or not; its VMs stay. False when it already was so."""
-    return bool(Host.objects.filter(pk=host.pk).exclude(schedulable=on).update(schedulable=on))
+    """Let a host take new VMs, or not; its VMs stay. False when it already was so.
+
+    Letting it ends the time for which too many repairs kept it out.
+    """
+    rows = Host.objects.filter(pk=host.pk)
+    ended = on and rows.filter(kept_out_until__isnull=False).update(kept_out_until=None)
+    return bool(rows.exclude(schedulable=on).update(schedulable=on) or ended)
 
 
 def check_limits(host: Host) -> None:

@@ -34,6 +34,11 @@ class Place:
         """Whether members may be managed."""
         return may(self.role, Right.MANAGE_MEMBERS)
 
+    @property
+    def may_read_audit(self) -> bool:
+        """Whether the audit log may be read."""
+        return may(self.role, Right.READ_AUDIT)
+
     def actions(self, vm: VM, running: Operation | None) -> tuple[Action, ...]:
         """What this person may do with the VM now: by the table and by role."""
         open_action = Action(running.action) if running else None
@@ -51,7 +56,7 @@ class Place:
         return (
             VM.objects.visible_to(self.user)
             .filter(project=self.project)
-            .select_related("host", "zone", "machine_type", "image", "address", "created_by")
+            .select_related("host", "zone", "machine_type", "image", "address", "created_by", "cdrom", "next_cdrom")
         )
 
 

@@ -14,6 +14,7 @@ from lifecycle.domain.errors import Forbidden, InvalidInput, NameTaken, NotFound
 from lifecycle.domain.guests import NAME
 from lifecycle.models import Invitation, Membership, Project, Quota, User
 from lifecycle.realtime import push
+from lifecycle.services import audit, notifications
 from lifecycle.services.db import lock_project, service
 from lifecycle.services.networks import network_of
 
@@ -39,6 +40,7 @@ def create_project(slug: str, title: str = "", *, owner: User) -> Project:
     Quota.objects.create(project=project)
     Membership.objects.create(project=project, user=owner, role=Role.OWNER)
     network_of(project)
+    audit.record("project.create", project=project, user=owner, target=slug)
     return project
 
 
@@ -60,6 +62,8 @@ def invite(project: Project, email: str, role: str, *, user: User) -> tuple[Invi
         invited_by=user,
         expires_at=timezone.now() + timedelta(days=INVITATION_DAYS),
     )
+    notifications.invited(project, invitation.email, user)
+    audit.record("member.invite", project=project, user=user, target=invitation.email, details={"role": role})
     return invitation, token
 
 
@@ -85,6 +89,8 @@ def accept_invitation(token: str, *, user: User) -> Membership:
     if not made and order.index(Role(found.role)) > order.index(Role(membership.role)):
         membership.role = found.role
         membership.save(update_fields=["role"])
+    details = {"role": membership.role, "invited": found.email}
+    audit.record("member.join", project=found.project, user=user, target=user.get_username(), details=details)
     return membership
 
 
@@ -92,7 +98,10 @@ def accept_invitation(token: str, *, user: User) -> Membership:
 def revoke_invitation(project: Project, invitation_id: int, *, user: User | None) -> None:
     """Take an open invitation back. `user` None: an operator, whose permission the caller checked."""
     _check_may_manage(project, user)
-    Invitation.objects.filter(project=project, pk=invitation_id, accepted_at__isnull=True).delete()
+    found = Invitation.objects.filter(project=project, pk=invitation_id, accepted_at__isnull=True).first()
+    if found is not None:
+        audit.record("member.revoke", project=project, user=user, target=found.email)
+        found.delete()
 
 
 @service
@@ -104,8 +113,11 @@ def set_role(project: Project, member: User, role: str, *, user: User | None) ->
     membership = _membership(project, member)
     if membership.role == Role.OWNER and wanted is not Role.OWNER:
         _refuse_without_owner(project, member)
+    details = {"before": membership.role, "after": wanted}
     membership.role = wanted
     membership.save(update_fields=["role"])
+    notifications.role_changed(project, member, wanted, by=user)
+    audit.record("member.role", project=project, user=user, target=member.get_username(), details=details)
     push.rights_changed(project.pk)
 
 
@@ -122,6 +134,8 @@ def remove_member(project: Project, member: User, *, user: User | None) -> None:
     if membership.role == Role.OWNER:
         _refuse_without_owner(project, member)
     membership.delete()
+    notifications.removed(project, member, by=user)
+    audit.record("member.remove", project=project, user=user, target=member.get_username())
     push.rights_changed(project.pk)
 
 

@@ -12,6 +12,7 @@ from django.utils import timezone
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action, Asker
 from lifecycle.models import Host, Repair, RepairEntry, SerialLog, Transition, User
+from lifecycle.services import notifications
 from lifecycle.services.db import service
 
 Cause, Outcome, Kind = Repair.Cause, Repair.Outcome, RepairEntry.Kind
@@ -115,6 +116,7 @@ def _open(transition: Transition) -> None:
         opened_at=transition.occurred_at,
     )
     write(made, Kind.OPENED, transition.asked_by, user=transition.user, text=transition.reason)
+    notifications.repair_opened(vm)
     if vm.host_id:
         _keep_out_of(vm.host_id)
 
@@ -134,6 +136,7 @@ def _close(transition: Transition, started_anew: bool) -> None:
     outcome = _outcome(found, transition, started_anew)
     at = max(found.opened_at, transition.occurred_at)
     Repair.objects.filter(pk=found.pk).update(closed_at=at, outcome=outcome, outcome_text=transition.reason)
+    notifications.repair_closed(transition.vm, Outcome(outcome))
     if outcome != Outcome.CLOSED:  # who closed it by hand has said so
         write(found, Kind.CLOSED, transition.asked_by, user=transition.user, text=transition.reason)
 

@@ -9,7 +9,18 @@ from django.db.models import F, Model, QuerySet
 from django.utils import timezone
 
 from lifecycle.domain.states import State
-from lifecycle.models import Alert, Event, Finding, OperationStep, SerialLog
+from lifecycle.models import (
+    Alert,
+    AuditEntry,
+    ConsoleTicket,
+    Event,
+    Finding,
+    LibvirtEvent,
+    Notification,
+    OperationStep,
+    SerialChunk,
+    SerialLog,
+)
 from lifecycle.services import usage
 from lifecycle.services.db import service
 
@@ -33,6 +44,7 @@ def _drop(rows: QuerySet[Any]) -> int:
 def _empty_serial_logs(rows: QuerySet[SerialLog]) -> int:
     """Drop the text; how far the host's file was read is kept, or it would be recorded anew."""
     found = list(rows.order_by("pk").values_list("pk", flat=True)[:BATCH])
+    SerialChunk.objects.filter(vm__serial_log__in=found).delete()
     return SerialLog.objects.filter(pk__in=found).update(text="") if found else 0
 
 
@@ -64,8 +76,12 @@ def batches() -> Iterator[int]:
     works: tuple[tuple[Callable[[Any], int], QuerySet[Any]], ...] = (
         (_drop, old_events()),
         (_drop, old_steps()),
+        (_drop, LibvirtEvent.objects.filter(occurred_at__lt=_before(settings.KEEP_STEPS_DAYS))),
         (_empty_serial_logs, old_serial_logs()),
+        (_drop, ConsoleTicket.objects.filter(expires_at__lt=_before(1))),
         (_drop, Alert.objects.filter(resolved_at__lt=closed)),
+        (_drop, Notification.objects.filter(at__lt=_before(settings.KEEP_NOTIFICATIONS_DAYS))),
+        (_drop, AuditEntry.objects.filter(at__lt=_before(settings.KEEP_AUDIT_DAYS))),
         (_drop, Finding.objects.filter(closed_at__lt=closed).exclude(choice=Finding.Choice.IGNORE)),
     )
     for work, rows in works:

@@ -15,9 +15,10 @@ from lifecycle.domain.transitions import Action
 from lifecycle.models import VM, Change, Disk, User
 from lifecycle.realtime import publish
 from lifecycle.services import quotas
+from lifecycle.services.access import authorise
 from lifecycle.services.db import lock_project, service
 from lifecycle.services.vm_metadata import metadata_of, seeded_fields
-from lifecycle.services.vms import authorise, machine_type_of
+from lifecycle.services.vms import machine_type_of
 
 Apply = Callable[[VM], dict[str, Any]]
 

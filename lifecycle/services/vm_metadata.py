@@ -38,4 +38,4 @@ def seeded_fields(items: dict[str, str]) -> dict[str, str]:
 
 def labels_of(vm: VM) -> dict[str, str]:
     """The VM's labels."""
-    return dict(getattr(vm, "labels", {}))
+    return dict(vm.labels)

@@ -1,33 +1,41 @@
 """What people ask of VMs."""
 
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from django.db.models import F
 
-from lifecycle.domain import guests
-from lifecycle.domain.access import NEEDS, may
+from lifecycle.domain import guests, vm_labels
 from lifecycle.domain.errors import (
     ActionNotAllowed,
     DeletionProtected,
-    Forbidden,
     InvalidInput,
     NameTaken,
     NotFound,
     OperationInProgress,
+    RequestIdReused,
 )
 from lifecycle.domain.metadata import check_metadata, check_tags
 from lifecycle.domain.quotas import Amounts
 from lifecycle.domain.transitions import TABLE, Action, Asker, allowed_actions, may_preempt, may_start
 from lifecycle.models import VM, Disk, Image, MachineType, Operation, Project, User, Zone
+from lifecycle.models.images import Firmware, Kind
 from lifecycle.realtime import publish
-from lifecycle.services import networks, operations, quotas
+from lifecycle.services import audit, config_changes, networks, operations, quotas
+from lifecycle.services.access import authorise
 from lifecycle.services.db import lock_project, service
 from lifecycle.services.transitions import born, move
 
 #: Actions that take vCPUs and memory which the VM does not hold while it rests: quota is asked first.
 _NEEDS_COMPUTE = frozenset({Action.START, Action.RESUME})
+
+
+#: The empty disk of a VM that is made from a CD, when nobody says its size.
+CD_DISK_GIB = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,33 +46,25 @@ class VMRequest:
     zone: str = ""
     machine_type: str = ""  # a name, or custom-VCPUS-MEMORY
     image: str = ""  # a name or a family
+    firmware: str = ""  # empty: as the image says
     disk_gib: int | None = None
     ssh_keys: str = ""
+    use_project_keys: bool = True
+    use_my_keys: bool = False  # the keys that the person who asks keeps
     startup_script: str = ""
     user_data: str = ""
     automatic_restart: bool = True
     host_error_timeout_seconds: int = 90
     stop_grace_seconds: int = 90
     deletion_protection: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
     disk_auto_delete: bool = True
     metadata: Mapping[str, str] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
 
-
-def authorise(project: Project, user: User | None, action: Action) -> None:
-    """Refuse what the user's role does not allow. `user` None is the product itself.
-
-    Raises:
-        NotFound: the user is a stranger to the project.
-        Forbidden: the user's role is too small.
-    """
-    if user is None:
-        return
-    role = project.role_of(user)
-    if role is None:
-        raise NotFound("There is no such project.")
-    if not may(role, NEEDS[action]):
-        raise Forbidden("Your role in this project (%(role)s) does not allow this. Ask an owner.", role=role)
+    def digest(self) -> str:
+        """A short name of all that is asked for: another content has another."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 
 @service
@@ -74,17 +74,20 @@ def request_create(
     """Write a new VM in PROVISIONING and the operation that makes it real.
 
     Raises:
-        InvalidInput, NameTaken, QuotaExceeded, Forbidden: nothing was written.
+        InvalidInput, NameTaken, QuotaExceeded, Forbidden, RequestIdReused: nothing was written.
     """
     project = lock_project(project.pk)
     authorise(project, user, Action.CREATE)
-    if again := _same_request(project, request_id):
+    if again := _same_request(project, request_id, Action.CREATE, digest=request.digest()):
         return again
     guests.check_name(request.name)
-    zone, image, machine_type = _zone(request.zone), _image(request.image), machine_type_of(request.machine_type)
-    disk_gib = guests.check_disk(
-        image.min_disk_gib if request.disk_gib is None else request.disk_gib, image.min_disk_gib
+    zone, image, machine_type = (
+        _zone(request.zone),
+        _image(project, request.image),
+        machine_type_of(request.machine_type),
     )
+    default_gib = CD_DISK_GIB if image.kind == Kind.ISO else image.min_disk_gib
+    disk_gib = guests.check_disk(default_gib if request.disk_gib is None else request.disk_gib, image.min_disk_gib)
     if machine_type.memory_mib < image.min_memory_mib:
         raise InvalidInput(
             "The image needs at least %(least)s MiB of memory; this machine type has %(value)s.",
@@ -97,18 +100,24 @@ def request_create(
         name=request.name,
         zone=zone,
         image=image,
+        firmware=_firmware(request.firmware or image.firmware),
+        cdrom=image if image.kind == Kind.ISO else None,
+        next_cdrom=image if image.kind == Kind.ISO else None,
         machine_type=machine_type,
         vcpus=machine_type.vcpus,
         memory_mib=machine_type.memory_mib,
         cpu_quota_percent=machine_type.cpu_quota_percent,
         mac=networks.new_mac(),
         ssh_keys=guests.check_ssh_keys(request.ssh_keys),
+        use_project_keys=request.use_project_keys,
         startup_script=guests.check_startup_script(request.startup_script),
         user_data=guests.check_user_data(request.user_data),
         automatic_restart=request.automatic_restart,
         host_error_timeout_seconds=guests.check_host_error_timeout(request.host_error_timeout_seconds),
         stop_grace_seconds=guests.check_grace(request.stop_grace_seconds),
         deletion_protection=request.deletion_protection,
+        labels=(labels := vm_labels.check_labels(request.labels)),
+        label_text=vm_labels.as_searched(labels),
         metadata=check_metadata(request.metadata),
         tags=check_tags(request.tags),
         created_by=user,
@@ -116,7 +125,10 @@ def request_create(
     _refuse_taken_name(project, request.name)
     quotas.check(project, Amounts(1, vm.vcpus, vm.memory_mib, disk_gib))
     disk = Disk(vm=vm, size_gib=disk_gib, auto_delete=request.disk_auto_delete)
-    return _write(vm, disk, user, request_id)
+    operation = _write(vm, disk, user, request_id, request.digest())
+    if request.use_my_keys and user is not None:
+        vm.key_people.add(user)
+    return operation
 
 
 @service
@@ -135,12 +147,13 @@ def request_action(
         as_operator: `user` acts by a permission of the staff that the caller checked, not by a role in the project.
 
     Raises:
-        ActionNotAllowed, OperationInProgress, DeletionProtected, QuotaExceeded, Forbidden, NotFound:
+        ActionNotAllowed, OperationInProgress, DeletionProtected, QuotaExceeded, Forbidden, NotFound,
+        RequestIdReused:
             nothing was changed.
     """
     project = lock_project(vm.project_id)
     authorise(project, None if as_operator else user, action)
-    if again := _same_request(project, request_id):
+    if again := _same_request(project, request_id, action, vm=vm):
         return again
     vm = _live(vm)
     running = operations.current(vm.id)
@@ -159,6 +172,9 @@ def request_action(
         move(vm.id, action, vm.lifecycle_state, through[0], asked_by=asked_by, operation=operation, user=user)
     else:
         publish.vm_changed(vm.id)
+    if user is not None:
+        details = {"operation": str(operation.pk), "state": data["asked_in"]}
+        audit.record(f"vm.{action}", project=project, user=user, target=vm.name, details=details)
     return operation
 
 
@@ -167,14 +183,53 @@ def set_deletion_protection(vm: VM, on: bool, *, user: User | None) -> None:
     """Switch deletion protection."""
     project = lock_project(vm.project_id)
     authorise(project, user, Action.DELETE)
-    VM.objects.live().filter(pk=_live(vm).pk).update(deletion_protection=on)
+    with config_changes.recorded(_live(vm).pk, user=user):
+        VM.objects.live().filter(pk=vm.pk).update(deletion_protection=on)
+    audit.record("vm.protection", project=project, user=user, target=vm.name, details={"on": on})
     publish.vm_changed(vm.id)
 
 
-def _same_request(project: Project, request_id: UUID | None) -> Operation | None:
+@service
+def set_cdrom(vm: VM, image_id: int | None, *, user: User | None) -> None:
+    """Put a CD into the VM's drive at its next start, or (None) take it out.
+
+    Raises:
+        InvalidInput: no such CD for this project. Forbidden, NotFound.
+    """
+    project = lock_project(vm.project_id)
+    authorise(project, user, Action.START)
+    found = _live(vm)
+    if found.adopted:
+        raise InvalidInput("This VM was adopted: its definition is that of its maker.", field="cdrom")
+    image = None
+    if image_id is not None:
+        cds = Image.objects.usable_in(project).filter(kind=Kind.ISO, status=Image.Status.READY)
+        image = cds.filter(pk=image_id).first()
+        if image is None:
+            raise InvalidInput("There is no such CD. Choose one from the list.", field="cdrom")
+    VM.objects.filter(pk=found.pk).update(next_cdrom=image)
+    publish.vm_changed(found.pk)
+
+
+def _same_request(
+    project: Project, request_id: UUID | None, action: Action, *, vm: VM | None = None, digest: str = ""
+) -> Operation | None:
+    """The operation that this request opened before. Raises `RequestIdReused` when it asked for something else."""
     if request_id is None:
         return None
-    return Operation.objects.filter(project=project, request_id=request_id).first()
+    found = Operation.objects.filter(project=project, request_id=request_id).first()
+    if found is None:
+        return None
+    same_vm = vm is None or found.vm_id == vm.pk
+    if found.action == action and same_vm and found.data.get("digest", "") == digest:
+        return found
+    raise RequestIdReused(
+        "The request id %(id)s was used before, for another request (%(action)s of %(name)s). Use a new one.",
+        field="request_id",
+        id=request_id,
+        action=found.action,
+        name=found.target_name,
+    )
 
 
 def _live(vm: VM) -> VM:
@@ -217,17 +272,28 @@ def _zone(name: str) -> Zone:
     return found
 
 
-def _image(name: str) -> Image:
-    ready = Image.objects.filter(status=Image.Status.READY)
+def _image(project: Project, name: str) -> Image:
+    """By name, the project's own before a public one; else the newest of a family."""
+    ready = Image.objects.usable_in(project).filter(status=Image.Status.READY)
     if not name:
-        found = ready.order_by("pk").first()
+        disks = ready.filter(kind=Kind.DISK)
+        found = disks.filter(project__isnull=True).order_by("pk").first() or disks.order_by("pk").first()
     else:
-        found = ready.filter(name=name).first() or ready.filter(family=name).order_by("-pk").first()
+        found = (
+            ready.filter(name=name).order_by(F("project").asc(nulls_last=True)).first()
+            or ready.filter(family=name).order_by("-pk").first()
+        )
     if found is None:
         raise InvalidInput(
             "There is no image %(value)s that is ready. Choose one from the list.", field="image", value=name or "–"
         )
     return found
+
+
+def _firmware(name: str) -> str:
+    if name not in Firmware.values:
+        raise InvalidInput("There is no firmware %(value)s.", field="firmware", value=name)
+    return name
 
 
 def machine_type_of(name: str) -> MachineType:
@@ -258,7 +324,7 @@ def _refuse_taken_name(project: Project, name: str) -> None:
         raise NameTaken("This project already has a VM called %(name)s.", field="name", name=name)
 
 
-def _write(vm: VM, disk: Disk, user: User | None, request_id: UUID | None) -> Operation:
+def _write(vm: VM, disk: Disk, user: User | None, request_id: UUID | None, digest: str) -> Operation:
     try:
         with transaction.atomic():
             vm.save(force_insert=True)
@@ -268,7 +334,14 @@ def _write(vm: VM, disk: Disk, user: User | None, request_id: UUID | None) -> Op
     disk.save(force_insert=True)
     networks.give_address(vm)
     operation = operations.open_operation(
-        vm, Action.CREATE, asked_by=Asker.USER, user=user, request_id=request_id, data={"asked_in": ""}
+        vm,
+        Action.CREATE,
+        asked_by=Asker.USER,
+        user=user,
+        request_id=request_id,
+        data={"asked_in": "", "digest": digest},
     )
     born(vm, Action.CREATE, asked_by=Asker.USER, operation=operation, user=user)
+    details = {"operation": str(operation.pk), "machine_type": vm.machine_type.name, "image": vm.image.name}
+    audit.record("vm.create", project=vm.project, user=user, target=vm.name, details=details)
     return operation

@@ -17,7 +17,7 @@ from lifecycle.services import observations
 log = logging.getLogger(__name__)
 
 #: At most so many bytes of a VM are read in one round; a guest that says more loses the middle, not the end.
-READ_MAX: Final = 256 * 1024
+READ_MAX: Final = 1024 * 1024
 _BACKUP: Final = ".0"
 _REPLACEMENT: Final = "\ufffd"
 

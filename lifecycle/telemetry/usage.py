@@ -100,6 +100,7 @@ class Meter:
             samples[_subject(place, self.host_id)] = found
         try:
             recent.keep(at, samples)
+            recent.keep_latest(self.host_id, at, values)
             watched = recent.watched()
         except recent.Unavailable as error:
             log.warning("host %s: recent usage is not kept for %.0f s: %s", self.host_id, REDIS_PAUSE, error)

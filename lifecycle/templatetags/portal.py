@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime, timedelta
+from decimal import ROUND_DOWN, Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -16,7 +17,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from lifecycle import labels
-from lifecycle.models import VM, Alert, Operation
+from lifecycle.models import VM, Alert, Notification, Operation, Repair
+from lifecycle.services import expiry, repair_records
 
 register = template.Library()
 
@@ -72,6 +74,27 @@ def action_icon(action: str) -> str:
 
 
 @register.filter
+def audit_name(action: str) -> str:
+    """What an entry of the audit log tells of."""
+    return labels.label(labels.AUDIT, action)
+
+
+@register.filter
+def audit_details(details: dict[str, Any]) -> str:
+    """The values of an entry, for people: what was, an arrow, what is; else name and value."""
+    if set(details) == {"before", "after"}:
+        return f"{_plain(details['before'])} → {_plain(details['after'])}"
+    shown = {key: value for key, value in details.items() if key not in {"operation"}}
+    return ", ".join(f"{key}: {_plain(value)}" for key, value in shown.items())
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={text}" for key, text in sorted(value.items())) or "–"
+    return "–" if value in ("", None) else str(value)
+
+
+@register.filter
 def step_name(name: str) -> str:
     """The name of an operation's step."""
     return labels.label(labels.STEPS, name)
@@ -117,6 +140,12 @@ def error_text(operation: Operation) -> str:
 def alert_text(alert: Alert) -> str:
     """An alert's text with its values, in the reader's language."""
     return labels.filled(alert.text, alert.params)
+
+
+@register.filter
+def notification_text(notification: Notification) -> str:
+    """What a notification says, in the reader's language."""
+    return labels.filled(notification.text, notification.params)
 
 
 @register.filter
@@ -214,6 +243,31 @@ def seconds_long(seconds: int) -> str:
         return _("%(n)s s") % {"n": seconds}
     now = timezone.now()
     return timesince(now - timedelta(seconds=seconds), now, depth=1)
+
+
+@register.filter
+def length_of(seconds: Decimal) -> str:
+    """A length of time in seconds, as people say it."""
+    return labels.lasted(float(seconds))
+
+
+@register.filter
+def repair_length(repair: Repair) -> str:
+    """How long a repair took, or has taken so far."""
+    return labels.lasted(repair_records.length(repair, timezone.now()).total_seconds())
+
+
+@register.filter
+def suspension_ends(vm: VM) -> datetime | None:
+    """When a suspended VM loses its memory and is stopped."""
+    return expiry.expires_at(vm)
+
+
+@register.filter
+def share(part: Decimal) -> str:
+    """A part of one, 0 to 1, in percent: never rounded up to all of it."""
+    percent = (part * 100).quantize(Decimal("0.001"), rounding=ROUND_DOWN)
+    return _("%(n)s %%") % {"n": floatformat(percent, "-3")}
 
 
 @register.simple_tag

@@ -38,7 +38,7 @@ def operation_in(place: Place, operation_id: UUID) -> Operation:
     """The operation, if it belongs to the project; else 404."""
     found = (
         Operation.objects.filter(project=place.project, pk=operation_id)
-        .select_related("vm", "user", "preempted_by")
+        .select_related("vm", "user", "preempted_by", "cancelled_by")
         .prefetch_related("steps")
         .first()
     )

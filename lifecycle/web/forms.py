@@ -6,13 +6,17 @@ from typing import Any, TypeVar, cast
 
 from django import forms
 from django.conf import settings
+from django.db.models import F
 from django.utils.translation import gettext_lazy as _
 
-from lifecycle.domain import guests
+from lifecycle.domain import guests, imports, vm_labels
 from lifecycle.domain.errors import DomainError, InvalidInput
 from lifecycle.models import Image, MachineType, Project, Zone
+from lifecycle.models.images import Firmware
+from lifecycle.models.prices import LANGUAGE_CHOICES
 from lifecycle.models.projects import ROLE_CHOICES
 from lifecycle.services import tokens
+from lifecycle.services.image_imports import ImportRequest
 from lifecycle.services.vms import VMRequest
 from lifecycle.web.refusals import text_of
 
@@ -56,6 +60,7 @@ class VMForm(PortalForm):
                 "spellcheck": "false",
                 "autocapitalize": "none",
                 "placeholder": "web-1",
+                "data-select": True,
             }
         ),
         help_text=_("Small letters, digits and hyphens. It becomes the host name and cannot be changed later."),
@@ -69,6 +74,8 @@ class VMForm(PortalForm):
         ),
         help_text=_("One a line. Without a key nobody can sign in to the guest by SSH."),
     )
+    use_my_keys = forms.BooleanField(label=_("My SSH keys"), required=False, initial=True)
+    use_project_keys = forms.BooleanField(label=_("The project's SSH keys"), required=False, initial=True)
     machine_type = forms.CharField(label=_("Machine type"), required=False)
     vcpus = forms.IntegerField(label=_("vCPUs"), required=False)
     memory_mib = forms.IntegerField(label=_("Memory (MiB)"), required=False)
@@ -76,7 +83,19 @@ class VMForm(PortalForm):
     disk_gib = forms.IntegerField(
         label=_("Disk size (GiB)"), required=False, help_text=_("Empty: as large as the image needs.")
     )
+    firmware = forms.ChoiceField(
+        label=_("Firmware"),
+        required=False,
+        choices=[("", _("As the image says")), *Firmware.choices],
+        help_text=_("What starts the guest's boot loader."),
+    )
     zone = forms.CharField(label=_("Zone"), required=False)
+    labels = forms.CharField(
+        label=_("Labels"),
+        required=False,
+        widget=forms.Textarea({"rows": 2, "class": "code", "spellcheck": "false", "placeholder": "env=prod"}),
+        help_text=_("One key=value a line. The list and the search find VMs by them."),
+    )
     startup_script = forms.CharField(
         label=_("Startup script"),
         required=False,
@@ -110,7 +129,7 @@ class VMForm(PortalForm):
     )
 
     #: Fields that are not under "More options".
-    FIRST = ("name", "ssh_keys")
+    FIRST = ("name", "ssh_keys", "use_my_keys", "use_project_keys")
 
     def __init__(self, *args: Any, choices: "VMChoices", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -125,6 +144,12 @@ class VMForm(PortalForm):
 
     def clean_ssh_keys(self) -> str:
         return checked(guests.check_ssh_keys, self.cleaned_data["ssh_keys"])
+
+    def clean_labels(self) -> dict[str, str]:
+        try:
+            return vm_labels.parse_labels(self.cleaned_data["labels"])
+        except InvalidInput as error:
+            raise forms.ValidationError(text_of(error)) from error
 
     def clean_startup_script(self) -> str:
         return checked(guests.check_startup_script, self.cleaned_data["startup_script"].replace("\r\n", "\n"))
@@ -168,22 +193,27 @@ class VMForm(PortalForm):
             zone=data["zone"],
             machine_type=machine_type,
             image=data["image"],
+            firmware=data["firmware"],
             disk_gib=data["disk_gib"],
             ssh_keys=data["ssh_keys"],
+            use_my_keys=data["use_my_keys"],
+            use_project_keys=data["use_project_keys"],
             startup_script=data["startup_script"],
             user_data=data["user_data"],
             automatic_restart=data["automatic_restart"],
             stop_grace_seconds=data["stop_grace_seconds"],
             deletion_protection=data["deletion_protection"],
+            labels=data["labels"],
         )
 
 
 class VMChoices:
     """What a new VM can be made of, and what is taken when nothing is said: three queries."""
 
-    def __init__(self) -> None:
+    def __init__(self, project: Project) -> None:
         self.machine_types = list(MachineType.objects.filter(retired=False))
-        self.images = list(Image.objects.filter(status=Image.Status.READY).order_by("pk"))
+        ready = Image.objects.usable_in(project).filter(status=Image.Status.READY)
+        self.images = list(ready.order_by("kind", F("project").asc(nulls_first=True), "pk"))
         self.zones = list(Zone.objects.order_by("name"))
 
     @property
@@ -195,7 +225,7 @@ class VMChoices:
     @property
     def image(self) -> Image | None:
         """The default image."""
-        return next(iter(self.images), None)
+        return next((image for image in self.images if image.kind == "disk"), None)
 
 
 class ProjectForm(PortalForm):
@@ -212,6 +242,100 @@ class ProjectForm(PortalForm):
     title = forms.CharField(
         label=_("Title"), required=False, max_length=100, help_text=_("For people: what the project is for.")
     )
+
+
+class ImageImportForm(PortalForm):
+    """An image to bring in: from an address, or from a file."""
+
+    name = forms.CharField(
+        label=_("Name"),
+        max_length=63,
+        widget=forms.TextInput(
+            {"autocomplete": "off", "spellcheck": "false", "autocapitalize": "none", "placeholder": "debian-13"}
+        ),
+        help_text=_("Small letters, digits and hyphens."),
+        error_messages={"required": _("Give the image a name.")},
+    )
+    url = forms.CharField(
+        label=_("Address"),
+        required=False,
+        max_length=2000,
+        widget=forms.URLInput({"placeholder": "https://cloud.debian.org/…/debian-13-genericcloud-amd64.qcow2"}),
+        help_text=_("http or https. The worker fetches it; a transfer that breaks off goes on where it stopped."),
+    )
+    file = forms.FileField(
+        label=_("Or a file of yours"),
+        required=False,
+        allow_empty_file=True,
+        help_text=_("It is sent in pieces, and goes on where it stopped when you choose the same file again."),
+    )
+    sha256 = forms.CharField(
+        label=_("SHA-256 checksum"),
+        required=False,
+        max_length=300,
+        widget=forms.TextInput({"class": "code", "spellcheck": "false", "autocomplete": "off"}),
+        help_text=_("As the publisher names it (SHA256SUMS). Needed with an address."),
+    )
+    family = forms.CharField(
+        label=_("Family"),
+        required=False,
+        max_length=63,
+        help_text=_("A VM made from a family gets its newest image. Empty: the image's own name."),
+    )
+    description = forms.CharField(label=_("Description"), required=False, max_length=200)
+    firmware = forms.ChoiceField(label=_("Firmware"), choices=Firmware.choices, initial="bios")
+    default_user = forms.CharField(
+        label=_("User"),
+        required=False,
+        max_length=32,
+        help_text=_("Whom SSH keys let in: debian, ubuntu, fedora … Empty: root."),
+    )
+    min_memory_mib = forms.IntegerField(label=_("Minimum memory (MiB)"), required=False, initial=256)
+    upload_size = forms.IntegerField(required=False, widget=forms.HiddenInput)
+
+    def clean_name(self) -> str:
+        return checked(imports.check_image_name, self.cleaned_data["name"])
+
+    def clean_sha256(self) -> str:
+        return checked(imports.check_sha256, self.cleaned_data["sha256"])
+
+    def clean(self) -> dict[str, Any]:
+        data = self.cleaned_data
+        ways = [bool(data.get("url")), bool(data.get("file")) or data.get("upload_size") is not None]
+        if "url" not in self.errors and "file" not in self.errors and sum(ways) != 1:
+            text = _("Give an address or a file, not both.") if all(ways) else _("Give an address, or choose a file.")
+            self.add_error("url", text)
+        return data
+
+    def as_request(self) -> ImportRequest:
+        """What the service is asked for."""
+        data = self.cleaned_data
+        size = data["file"].size if data["file"] else data["upload_size"]
+        return ImportRequest(
+            name=data["name"],
+            url=data["url"],
+            sha256=data["sha256"],
+            family=data["family"],
+            description=data["description"],
+            firmware=data["firmware"],
+            default_user=data["default_user"] or "root",
+            min_memory_mib=256 if data["min_memory_mib"] is None else data["min_memory_mib"],
+            total_bytes=None if data["url"] else size,
+        )
+
+
+class SSHKeyForm(PortalForm):
+    """A public key to keep."""
+
+    key = forms.CharField(
+        label=_("Public key"),
+        widget=forms.Textarea(
+            {"rows": 3, "class": "code", "spellcheck": "false", "placeholder": "ssh-ed25519 AAAA… you@laptop"}
+        ),
+        help_text=_("The one line of a .pub file, such as ~/.ssh/id_ed25519.pub."),
+        error_messages={"required": _("Paste a public key.")},
+    )
+    name = forms.CharField(label=_("Name"), required=False, max_length=60, help_text=_("Empty: the key's own comment."))
 
 
 class InvitationForm(PortalForm):
@@ -289,3 +413,31 @@ class PreferencesForm(PortalForm):
             ("", _("As the browser says")),
             *((code, own.get(code, name)) for code, name in settings.LANGUAGES),
         ]
+
+
+class AccountForm(PortalForm):
+    """Where a project's bills go."""
+
+    name = forms.CharField(label=_("Name on the invoice"), required=False, max_length=200)
+    address = forms.CharField(
+        label=_("Postal address"), required=False, max_length=500, widget=forms.Textarea({"rows": 3})
+    )
+    country = forms.CharField(
+        label=_("Country"), required=False, max_length=2, help_text=_("Two letters, as in FR or DE.")
+    )
+    tax_id = forms.CharField(label=_("Tax number"), required=False, max_length=30)
+    email = forms.EmailField(label=_("E-mail for invoices"), required=False)
+    language = forms.ChoiceField(label=_("Language of invoices"), choices=LANGUAGE_CHOICES)
+    time_zone = forms.ChoiceField(
+        label=_("Time zone"),
+        choices=lambda: _zone_choices()[1:],
+        help_text=_("A month begins at midnight there. A change counts from the next month on."),
+    )
+
+
+class PromotionForm(PortalForm):
+    """A promotion code."""
+
+    code = forms.CharField(
+        label=_("Promotion code"), max_length=40, widget=forms.TextInput({"autocomplete": "off", "spellcheck": "false"})
+    )

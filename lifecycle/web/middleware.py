@@ -1,5 +1,6 @@
-"""Middleware: people's language and time zone; one-time passwords lead to the password form and nowhere else."""
+"""Middleware: where a request comes from; people's language and time zone; one-time passwords lead to their form."""
 
+import ipaddress
 import zoneinfo
 from collections.abc import Callable
 from urllib.parse import unquote
@@ -10,9 +11,56 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone, translation
 
+from lifecycle import tracing
+from lifecycle.services.audit import Channel, Origin, coming_from
+
 TIME_ZONE_COOKIE = "vmportal_time_zone"
 
 Next = Callable[[HttpRequest], HttpResponse]
+
+
+class TraceMiddleware:
+    """A span around each request, named by its route: an address may hold a secret, a route does not."""
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        with tracing.span(f"{request.method}", root=True) as span:
+            response = self.get_response(request)
+            if span is not None:
+                route = request.resolver_match.route if request.resolver_match else "unknown"
+                span.update_name(f"{request.method} /{route}")
+                span.set_attributes({"http.route": f"/{route}", "http.response.status_code": response.status_code})
+        return response
+
+
+class OriginMiddleware:
+    """Says where what is done for this request comes from: the audit log keeps it."""
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        origin = Origin(_channel(request.path_info), client_ip(request), request.headers.get("User-Agent", ""))
+        with coming_from(origin):
+            return self.get_response(request)
+
+
+def _channel(path: str) -> str:
+    first = path.split("/", 2)[1] if path.startswith("/") else ""
+    return {"admin": Channel.ADMIN, "api": Channel.API, "compute": Channel.API}.get(first, Channel.PORTAL)
+
+
+def client_ip(request: HttpRequest) -> str | None:
+    """The client's address; behind the operator's own proxy, the one that this proxy saw. None when it has none."""
+    seen = request.META.get("REMOTE_ADDR", "")
+    if settings.TLS_AT_PROXY:
+        seen = request.headers.get("X-Forwarded-For", seen).rsplit(",", 1)[-1].strip()
+    try:
+        return str(ipaddress.ip_address(seen))
+    except ValueError:
+        return None
 
 
 class UserPreferencesMiddleware:

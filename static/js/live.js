@@ -69,6 +69,9 @@ class Live {
       case "event":
         this.#take(this.#ordering.offer(message));
         break;
+      case "note":
+        for (const part of document.querySelectorAll(`[data-note="${CSS.escape(message.subject)}"]`)) part.dispatchEvent(new CustomEvent("vmportal:note"));
+        break;
       case "heartbeat":
         this.#pushed = message.live;
         this.#ordering.heard(message.number);

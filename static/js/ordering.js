@@ -70,7 +70,7 @@ export class KnownVMs {
       appeared: !before && payload !== null,
       gone: payload === null,
       // Nothing but an operation's progress.
-      minor: Boolean(was && payload) && same((vm) => [vm.state, vm.reason, vm.allowed, vm.address, vm.operation?.id]),
+      minor: Boolean(was && payload) && same((vm) => [vm.state, vm.reason, vm.silent, vm.allowed, vm.address, vm.operation?.id]),
     };
   }
 }

@@ -150,6 +150,7 @@
     for (const script of document.querySelectorAll("script[type=module]")) load(script);
     for (const box of document.querySelectorAll("[data-follow]")) toEnd(box);
     document.querySelector("[data-focus]")?.focus();
+    document.querySelector("[data-select]:focus")?.select();
     refreshTimes();
   };
   if (document.readyState === "loading") on("DOMContentLoaded", start);

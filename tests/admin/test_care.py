@@ -1,17 +1,21 @@
 """Repairs, findings and alerts in the admin: seen by the staff, acted on through services."""
 
-from datetime import datetime
+import html
+import re
+from datetime import datetime, timedelta
 
 import pytest
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import override
 
 from lifecycle.domain.states import Power, State
-from lifecycle.models import VM, Alert, Finding, Host, Operation, Project, Repair
-from lifecycle.services import observations
-from tests.factories import make_vm, reload_vm
+from lifecycle.labels import retold
+from lifecycle.models import VM, Alert, ConsoleSession, Finding, Host, Operation, Project, Repair, User
+from lifecycle.services import observations, repair_tracking, repairs
+from tests.factories import make_host, make_vm, reload_vm
 
 
 @pytest.fixture
@@ -36,7 +40,7 @@ def alert(db: None) -> Alert:
     return Alert.objects.create(key="x", kind="host_down", text="The host %(host)s is down.", params={"host": "h<1>"})
 
 
-def do(client: Client, row: Repair | Finding | Alert | VM, action: str, **fields: str) -> str:
+def do(client: Client, row: Repair | Finding | Alert | VM | Host | ConsoleSession, action: str, **fields: str) -> str:
     """Run an action of the row's list; the page that follows."""
     url = reverse(f"admin:lifecycle_{row._meta.model_name}_changelist")
     data = {"action": action, ACTION_CHECKBOX_NAME: str(row.pk), **fields}
@@ -131,3 +135,81 @@ def test_operators_see_what_needs_them(admin_client: Client, repair: Repair, fin
 
 def test_operators_read_that_nothing_needs_them(admin_client: Client) -> None:
     assert "Nothing needs you." in admin_client.get(reverse("web:operators")).content.decode()
+
+
+def test_a_repair_tells_its_log_and_a_finding_why_its_choice_is_not_carried_out(
+    admin_client: Client, repair: Repair, finding: Finding, superuser: User
+) -> None:
+    """In the reader's language, as far as the product wrote it."""
+    repairs.add_note(repair, superuser, "its <disk> was full")
+    Repair.objects.update(summary="The guest's kernel panicked.", outcome_text="The guest runs.")
+    url = reverse("admin:lifecycle_repair_change", args=[repair.pk])
+    page = admin_client.get(url, headers={"accept-language": "fr"}).content.decode()
+    assert "its &lt;disk&gt; was full" in page
+    assert str(superuser) in page
+    with override("fr"):
+        for text in ("The guest's kernel panicked.", "The guest runs."):
+            assert retold(text) != text
+            assert html.escape(retold(text)) in page
+    Finding.objects.update(choice="delete", problem="it is in use by web-2")
+    assert "it is in use by web-2" in admin_client.get(reverse("admin:lifecycle_finding_changelist")).content.decode()
+
+
+# -- repairs in figures ----------------------------------------------------------------------------
+
+
+def repaired(vm: VM, began: datetime, seconds: int | None, cause: str = "crash") -> None:
+    """A repair that took so long; None: it is under way."""
+    ended = {} if seconds is None else {"closed_at": began + timedelta(seconds=seconds), "outcome": "restarted"}
+    Repair.objects.create(
+        vm=vm, host=vm.host, cause=cause, summary="it died", prior_state="RUNNING", opened_by="observer",
+        opened_at=began, **ended,
+    )  # fmt: skip
+
+
+def test_the_list_of_repairs_tells_the_time_to_repair_by_host_and_cause(
+    admin_client: Client, project: Project, host: Host
+) -> None:
+    other, now = make_host("host-2"), timezone.now()
+    vms = [make_vm(project, host=host), make_vm(project, host=host), make_vm(project, host=other)]
+    for vm, seconds in ((vms[0], 20), (vms[0], 40), (vms[1], 90)):
+        repaired(vm, now - timedelta(days=2), seconds)
+    repaired(vms[1], now - timedelta(days=1), 10, cause="panic")
+    repaired(vms[2], now - timedelta(minutes=5), None)
+    repaired(vms[0], now - timedelta(days=31), 5000)
+    figures = [
+        (each.host, each.cause, each.open, each.closed, each.vms, each.mean, each.longest)
+        for each in repair_tracking.by_host_and_cause(now)
+    ]
+    assert figures == [
+        ("host-2", "crash", 1, 0, 1, None, None),
+        ("host-1", "crash", 0, 3, 2, timedelta(seconds=50), timedelta(seconds=90)),
+        ("host-1", "panic", 0, 1, 1, timedelta(seconds=10), timedelta(seconds=10)),
+    ]
+    page = admin_client.get(reverse("admin:lifecycle_repair_changelist")).content.decode()
+    assert "within 30 days" in page
+    assert ">50 s</td>" in page
+    (url,) = set(re.findall(r'href="([^"]*cause__exact=panic[^"]*)"', page))
+    found = admin_client.get(html.unescape(url)).context["cl"].queryset
+    assert [(row.cause, row.host) for row in found] == [("panic", host)]
+
+
+def test_a_host_that_is_kept_out_says_until_when_and_is_let_in_by_hand(admin_client: Client, host: Host) -> None:
+    url = reverse("admin:lifecycle_host_changelist")
+    assert "refused" not in admin_client.get(url).content.decode()
+    Host.objects.update(kept_out_until=timezone.now() + timedelta(minutes=20))
+    assert "after too many repairs" in admin_client.get(url).content.decode()
+    assert "after too many repairs" in admin_client.get("/operators/").content.decode()
+    assert "takes new VMs" in do(admin_client, host, "take_in")
+    host.refresh_from_db()
+    assert (host.kept_out_until, host.schedulable) == (None, True)
+
+
+def test_operators_see_and_cut_consoles(admin_client: Client, vm: VM) -> None:
+    session = ConsoleSession.objects.create(vm=vm, project=vm.project, user=vm.created_by, kind="serial")
+    assert admin_client.get(reverse("admin:lifecycle_consolesession_changelist")).status_code == 200
+    assert admin_client.get(reverse("admin:lifecycle_consolesession_change", args=[session.pk])).status_code == 200
+    assert "told to end." in do(admin_client, session, "cut")
+    session.refresh_from_db()
+    assert session.cut_at is not None
+    assert "has ended." in do(admin_client, session, "cut")

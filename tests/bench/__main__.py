@@ -35,7 +35,7 @@ def pss_mib(pid: int) -> float:
     return total + sum(pss_mib(int(child)) for child in children)
 
 
-def measure(stack: Stack, rounds: int, loaded: int) -> list[Row]:
+def measure(stack: Stack, rounds: int, loaded: int, billed: int) -> list[Row]:
     """All rows."""
     os.environ.update(stack.environment)
     os.environ["DJANGO_SETTINGS_MODULE"] = "vmportal.settings"
@@ -46,7 +46,7 @@ def measure(stack: Stack, rounds: int, loaded: int) -> list[Row]:
     from django.test import Client
 
     from lifecycle.models import Project, User
-    from tests.bench import guests, pages, push
+    from tests.bench import billing, guests, pages, push
 
     user = User.objects.get(username="admin")
     User.objects.filter(pk=user.pk).update(must_change_password=False)
@@ -58,6 +58,7 @@ def measure(stack: Stack, rounds: int, loaded: int) -> list[Row]:
     rows += push.run(stack, project, user, cookie, rounds, say)
     rows.append(memory(stack))
     rows += pages.lists(stack, user, cookie, 30, say)
+    rows += billing.run(user, billed, 3, say)
     if loaded:
         rows += pages.under_load(stack, project, user, cookie, loaded, say)
     return rows
@@ -68,13 +69,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="portal bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=10, help="rounds of each guest benchmark")
     parser.add_argument("--loaded", type=int, default=50, help="starts queued while pages are read (0: none)")
+    parser.add_argument("--billed", type=int, default=10_000, help="VMs whose month is rated")
     parser.add_argument("--write", action="store_true", help=f"write {DOCUMENT.relative_to(CHECKOUT)}")
     chosen = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="vmportal-bench-") as folder,
         running_stack(Path(folder), processes=("web", "worker", "beat", "watcher")) as stack,
     ):
-        rows = measure(stack, chosen.rounds, chosen.loaded)
+        rows = measure(stack, chosen.rounds, chosen.loaded, chosen.billed)
     text = (
         "# Benchmarks\n\nMade by `./portal bench --write`. Times are milliseconds: median (minimum–maximum). "
         "A floor is measured in the same run, in turns with the product; only ratios compare between machines.\n\n"

@@ -161,6 +161,7 @@ def test_only_what_bears_our_mark_or_lies_in_our_pools_can_be_deleted() -> None:
         (Kind.CHANGED_DEFINITION, {}, (Choice.ACCEPT, Choice.RESTORE, Choice.IGNORE)),
         (Kind.CHANGED_DEFINITION, {"adopted": True}, (Choice.ACCEPT, Choice.IGNORE)),
         (Kind.UNKNOWN_VOLUME, {}, (Choice.IGNORE, Choice.DELETE)),
+        (Kind.UNKNOWN_VOLUME, {"boot_of": "an id"}, (Choice.ADOPT, Choice.IGNORE, Choice.DELETE)),
         (Kind.BAD_IMAGE, {}, (Choice.RESTORE, Choice.IGNORE)),
         (Kind.STATE, {"contradiction": "resumed_outside"}, (Choice.ACCEPT, Choice.RESTORE, Choice.IGNORE)),
         (Kind.STATE, {"contradiction": "memory_in_the_way"}, (Choice.RESTORE, Choice.IGNORE)),

@@ -1,4 +1,4 @@
-"""libvirt's errors become the product's: by code, by the connection's state, and by nothing a message says."""
+"""libvirt's errors become the product's: by code and by the connection's state; by words where there is no code."""
 
 from typing import Any
 
@@ -49,6 +49,14 @@ def test_whatever_a_dead_connection_says_is_transient(code: int) -> None:
 def test_a_full_disk_is_told_apart_from_other_failures() -> None:
     error = libvirt_error(libvirt.VIR_ERR_SYSTEM_ERROR, "cannot extend file 'x': No space left on device")
     assert type(translate(error, "create_overlay", alive=True)) is OutOfSpace
+
+
+def test_a_filter_that_is_still_being_removed_passes_by_itself() -> None:
+    """Seen at a start just after another guest had been killed."""
+    error = libvirt_error(
+        libvirt.VIR_ERR_OPERATION_FAILED, "operation failed: binding 'vnet1' is already being removed"
+    )
+    assert type(translate(error, "start", alive=True)) is Busy
 
 
 def test_the_operators_text_names_the_verb() -> None:

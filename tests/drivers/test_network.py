@@ -61,9 +61,11 @@ def test_a_binding_is_live_and_persistent_and_replaced(driver: LibvirtHypervisor
         driver.bind_address(network.name, binding)
         wanted = [(binding.mac.lower(), str(binding.ip), binding.hostname)]
         assert bindings(driver, network.name) == [wanted, wanted]
+        assert driver.bound(network.name) == {binding.mac.lower()}
     driver.unbind_address(network.name, "52:54:00:00:00:0B")
     driver.unbind_address(network.name, "52:54:00:00:00:0b")
     assert bindings(driver, network.name) == [[], []]
+    assert driver.bound(network.name) == driver.bound("vmp-no-such-network") == frozenset()
 
 
 def test_bindings_live_side_by_side(driver: LibvirtHypervisor, network: NetworkSpec) -> None:

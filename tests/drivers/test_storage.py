@@ -100,7 +100,12 @@ def test_an_overlay_is_made_once_and_names_its_base(driver: LibvirtHypervisor, g
     (view,) = [v for v in driver.list_volumes(Pool.DISKS) if v.name == "one.qcow2"]
     assert view.capacity_bytes == GIB
     assert view.allocation_bytes < 2**20
+    assert driver.base_of(Pool.DISKS, "one.qcow2") == golden.volume
+    driver.write_seed("alone.iso", b"alone")
+    assert driver.base_of(Pool.DISKS, "alone.iso") == ""
+    assert driver.remove_volume(Pool.DISKS, "alone.iso")
     assert driver.remove_volume(Pool.DISKS, "one.qcow2")
+    assert driver.base_of(Pool.DISKS, "one.qcow2") == ""
     assert not driver.remove_volume(Pool.DISKS, "one.qcow2")
 
 

@@ -159,3 +159,26 @@ def test_the_gateway_and_protected_addresses_are_dropped_in_the_right_order(spec
 def test_a_definition_made_twice_is_the_same(spec: DomainSpec) -> None:
     assert filter_xml(spec) == filter_xml(spec)
     assert network_xml(spec.network) == network_xml(spec.network)
+
+
+def test_bios_is_what_a_domain_has_when_nothing_is_said(spec: DomainSpec) -> None:
+    tree = built(spec)
+    assert "firmware" not in attributes(tree, "os")
+    assert [boot.get("dev") for boot in tree.iterfind("os/boot")] == ["hd"]
+    assert tree.find("devices/disk[@device='cdrom']") is None
+
+
+def test_uefi_is_left_to_the_host_and_without_secure_boot(spec: DomainSpec) -> None:
+    tree = built(replace(spec, firmware="uefi"))
+    assert attributes(tree, "os")["firmware"] == "efi"
+    assert attributes(tree, "os/firmware/feature") == {"enabled": "no", "name": "secure-boot"}
+
+
+def test_a_cd_is_a_read_only_drive_on_sata_that_nobody_relabels(spec: DomainSpec) -> None:
+    tree = built(replace(spec, boot=("cdrom", "hd")), replace(PLACES, cdrom="/i/installer.iso"))
+    drive = "devices/disk[@device='cdrom']"
+    assert attributes(tree, f"{drive}/source") == {"file": "/i/installer.iso"}
+    assert attributes(tree, f"{drive}/target") == {"dev": "sda", "bus": "sata"}
+    assert attributes(tree, f"{drive}/source/seclabel") == {"model": "dac", "relabel": "no"}
+    assert tree.find(f"{drive}/readonly") is not None
+    assert [boot.get("dev") for boot in tree.iterfind("os/boot")] == ["cdrom", "hd"]

@@ -14,6 +14,11 @@ from tests.imaging.guest import Guest, Seed
 pytestmark = [pytest.mark.guest, pytest.mark.slow, pytest.mark.timeout(900)]
 
 STARTUP_SCRIPT = "#!/bin/sh\necho I am $(id -un) on $(hostname)\nprintf 'no newline'\nexit 3\n"
+AUTHORIZED = "/root/.ssh/authorized_keys"
+EXTRA = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExtra extra@somewhere"
+LEAVER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILeaver left@somewhere"
+SHARED = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIShared team@somewhere"
+ADDED = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAdded added@guest"
 USER_DATA = """#cloud-config
 password: "open: sesame"
 chpasswd: {expire: false}
@@ -33,8 +38,12 @@ def guest(tiny: BuiltImage, ssh_key: Path, tmp_path_factory: pytest.TempPathFact
         yield guest
 
 
+def _public(ssh_key: Path) -> str:
+    return ssh_key.with_suffix(".pub").read_text().strip()
+
+
 def _seed(ssh_key: Path, **changes: str) -> Seed:
-    values = {"ssh_keys": ssh_key.with_suffix(".pub").read_text().strip(), "startup_script": STARTUP_SCRIPT}
+    values = {"ssh_keys": _public(ssh_key), "startup_script": STARTUP_SCRIPT}
     return Seed(**{**values, **changes})
 
 
@@ -96,20 +105,26 @@ def test_a_clock_that_stood_still_is_set_by_the_hardware_clock(guest: Guest) -> 
         time.sleep(1)
 
 
-def test_scripts_run_at_their_time_over_reboot_and_power_off(tiny: BuiltImage, ssh_key: Path, tmp_path: Path) -> None:
+def test_scripts_and_keys_over_reboot_and_power_off(tiny: BuiltImage, ssh_key: Path, tmp_path: Path) -> None:
     with Guest(tiny.path, tmp_path, ssh_key) as guest:
-        output = guest.boot(_seed(ssh_key, user_data=USER_DATA))
+        former = f"{_public(ssh_key)}\n{LEAVER}"
+        output = guest.boot(_seed(ssh_key, user_data=USER_DATA, ssh_keys=former))
         assert output.count("startup-script: I am root") == 1
 
         guest.ssh("reboot")
         output = guest.wait_for_output("VMPORTAL-READY", times=2)
         assert output.count("startup-script: I am root") == 2
 
+        guest.run(f"echo '{ADDED}' >> {AUTHORIZED}")
         guest.power_off()
-        output = guest.boot(_seed(ssh_key, user_data=USER_DATA, startup_script="#!/bin/sh\necho changed\n"))
+        keys = f"{_public(ssh_key)}\n{SHARED}"
+        output = guest.boot(
+            _seed(ssh_key, user_data=USER_DATA, startup_script="#!/bin/sh\necho changed\n", ssh_keys=keys)
+        )
         assert "startup-script: changed\n" in output
         assert "I am root" not in output
         assert guest.run("cat /root/applied") == "once\na, b\n"
+        assert guest.run(f"cat {AUTHORIZED}").splitlines() == [_public(ssh_key), SHARED, EXTRA, ADDED]
 
         guest.power_off()
         output = guest.boot(
@@ -118,6 +133,7 @@ def test_scripts_run_at_their_time_over_reboot_and_power_off(tiny: BuiltImage, s
         assert "startup-script:" not in output
         assert "VMPORTAL-READY web-2 " in output
         assert guest.run("cat /root/applied") == "once\na, b\n" * 2
+        assert guest.run(f"cat {AUTHORIZED}").splitlines() == [_public(ssh_key), EXTRA]
 
 
 @pytest.fixture(scope="module")

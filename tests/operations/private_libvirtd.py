@@ -7,6 +7,7 @@ It runs as an unprivileged user, so that all its state is in one temporary direc
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -66,6 +67,16 @@ class PrivateLibvirtd:
             except OSError:
                 return False
         return True
+
+    def freeze(self) -> None:
+        """It hangs: it accepts nothing and answers nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """It goes on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         """End it."""

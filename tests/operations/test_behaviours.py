@@ -11,8 +11,9 @@ from lifecycle.domain.errors import Transient
 from lifecycle.domain.states import Power, State
 from lifecycle.domain.transitions import Action
 from lifecycle.drivers.base import Pool
-from lifecycle.models import VM, Address, Disk, Host, Operation, Reservation, Transition
+from lifecycle.models import VM, Address, Disk, Finding, Host, Operation, Reservation, Transition
 from lifecycle.operations import engine
+from lifecycle.operations.context import Context
 from lifecycle.repair.reconcile import reconcile
 from tests import factories
 from tests.operations.scene import Scene, error_of
@@ -270,30 +271,79 @@ def test_a_start_in_flight_when_a_stop_took_over_is_healed_by_reconcile(scene: S
     scene.assert_at_rest(State.TERMINATED)
 
 
-def test_a_definition_in_flight_when_a_delete_took_over_is_found_by_reconcile(scene: Scene) -> None:
+def test_a_definition_in_flight_when_a_delete_took_over_is_removed_by_reconcile(scene: Scene) -> None:
     operation = scene.ask(Action.CREATE)
     freeze_at(scene, "define", lambda: scene.do(Action.DELETE))
     engine.run(operation.pk)
     assert scene.state is None
+    assert scene.inventory()["domains"], "the call in flight came through"
+    assert reconcile(scene.host.pk, scene.proxy).counts["remains"] == 1
     result = reconcile(scene.host.pk, scene.proxy)
-    assert result.counts["orphaned_domain"] == 1
+    assert result.counts["remains"] == 0
+    assert not Finding.objects.exclude(kind="foreign_domain").exists()  # the test driver has one of its own
+    scene.assert_at_rest(None)
 
 
-def test_a_volume_in_flight_when_a_delete_took_over_is_found_by_reconcile(scene: Scene) -> None:
+@pytest.mark.parametrize("verb", ["create_overlay", "write_seed"])
+def test_a_volume_in_flight_when_a_delete_took_over_is_removed_by_reconcile(scene: Scene, verb: str) -> None:
     operation = scene.ask(Action.CREATE)
-    freeze_at(scene, "create_overlay", lambda: scene.do(Action.DELETE))
+    freeze_at(scene, verb, lambda: scene.do(Action.DELETE))
     engine.run(operation.pk)
-    assert scene.state is None
+    assert scene.inventory()["volumes"], "the call in flight came through"
+    assert reconcile(scene.host.pk, scene.proxy).counts["remains"] == 1
+    reconcile(scene.host.pk, scene.proxy)
+    assert not Finding.objects.exclude(kind="foreign_domain").exists()  # the test driver has one of its own
+    scene.assert_at_rest(None)
+
+
+def test_a_disk_that_somebody_put_back_after_its_vm_was_deleted_is_a_finding(scene: Scene) -> None:
+    scene.bring_to(State.RUNNING)
+    Disk.objects.update(auto_delete=False)
+    scene.do(Action.DELETE)
     result = reconcile(scene.host.pk, scene.proxy)
-    assert result.counts["unknown_volume"] == 1
+    assert (result.counts["remains"], result.counts["unknown_volume"]) == (0, 1)
 
 
-def test_a_binding_in_flight_when_a_delete_took_over_harms_nobody(scene: Scene) -> None:
-    """The address rests after the delete; whoever gets it next binds it to another MAC, which replaces this one."""
+def test_a_definition_that_a_person_made_after_a_delete_is_a_finding(scene: Scene) -> None:
+    scene.bring_to(State.RUNNING)
+    definition = Context(Operation.objects.get()).domain_spec()
+    scene.do(Action.DELETE)
+    scene.proxy.define(definition)
+    result = reconcile(scene.host.pk, scene.proxy)
+    assert (result.counts["remains"], result.counts["orphaned_domain"]) == (0, 1)
+
+
+def test_a_resume_in_flight_after_the_vm_was_suspended_again_is_healed_by_reconcile(scene: Scene) -> None:
+    scene.bring_to(State.SUSPENDED)
+    operation = scene.ask(Action.RESUME)
+
+    def meanwhile() -> None:
+        scene.expire_lease(operation)
+        scene.finish(operation)
+        scene.do(Action.SUSPEND)
+
+    freeze_at(scene, "start", meanwhile)
+    engine.run(operation.pk)
+    assert (scene.state, scene.power) == (State.SUSPENDED, Power.ON), "the call in flight came through"
+    assert reconcile(scene.host.pk, scene.proxy).counts["saved_again"] == 1
+    scene.assert_at_rest(State.SUSPENDED)
+
+
+def test_a_binding_in_flight_when_a_delete_took_over_is_removed_by_reconcile(scene: Scene) -> None:
+    """The test driver keeps no reservations; the proxy remembers them, and shows them here."""
+    scene.proxy.instead("bound", lambda network: frozenset(mac for net, mac in scene.proxy.bindings if net == network))
     operation = scene.ask(Action.CREATE)
     freeze_at(scene, "bind_address", lambda: scene.do(Action.DELETE))
     engine.run(operation.pk)
-    assert scene.state is None
-    address = Address.objects.get()
-    assert address.released_at
-    assert address.vm is None
+    assert scene.inventory()["bindings"], "the call in flight came through"
+    assert reconcile(scene.host.pk, scene.proxy).counts["remains"] == 1
+    reconcile(scene.host.pk, scene.proxy)
+    scene.assert_at_rest(None)
+
+
+def test_a_reservation_of_a_vm_that_lives_is_left_alone(scene: Scene) -> None:
+    scene.proxy.instead("bound", lambda _network: frozenset({scene.vm.mac}))
+    scene.bring_to(State.RUNNING)
+    assert reconcile(scene.host.pk, scene.proxy).counts["remains"] == 0
+    scene.do(Action.DELETE)
+    assert reconcile(scene.host.pk, scene.proxy).counts["remains"] == 1

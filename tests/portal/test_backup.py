@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from tests.portal.test_story import OURS
-from vmportal.launcher import archive
+from vmportal.launcher import archive, cli
 from vmportal.launcher.backup import backup
 from vmportal.launcher.commands import run
 from vmportal.launcher.databases import PostgreSQL, SQLite, of
@@ -147,7 +147,7 @@ def with_manifest(file: Path, target: Path, **changes: Any) -> Path:
 def test_a_backup_holds_all_that_an_installation_needs_and_its_owner_alone_reads_it(
     installation: Installation, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert backup(installation, None, False, Display()) == 0
+    assert cli.main(["--var", str(installation.var), "backup"]) == 0
     (file,) = (installation.var / "backups").iterdir()
     assert str(file) in capsys.readouterr().out
     assert (mode(file), mode(file.parent)) == (0o600, 0o700)
@@ -167,9 +167,9 @@ def test_a_restored_installation_is_the_one_that_was_saved(installation: Install
     with closing(sqlite3.connect(installation.var / "db.sqlite3")) as connection, connection:
         connection.execute(write)
         connection.execute("INSERT INTO django_session VALUES ('stolen', 'x', '2099-01-01')")
-    backup(installation, file, True, QUIET)
+    assert cli.main(["--var", str(installation.var), "backup", str(file), "--images"]) == 0
     again = Installation(short / "again")
-    assert restore(again, file, False, QUIET) == 0
+    assert cli.main(["--var", str(again.var), "restore", str(file)]) == 0
 
     assert again.id() == installation.id()
     assert again.env_file.read_text() == EMAIL

@@ -56,6 +56,7 @@ def test_what_is_safe_is_not_complained_about(exposure: Exposure) -> None:
         (replace(SAFE, public_url="vms.example.org"), "VMPORTAL_PUBLIC_URL"),
         (replace(LOCAL, listen="0.0.0.0"), "VMPORTAL_LISTEN"),  # noqa: S104
         (replace(LOCAL, listen="192.168.1.2"), "VMPORTAL_LISTEN"),
+        (replace(LOCAL, test_switches=frozenset({"undo", "leases"})), "VMPORTAL_UNSAFE_TEST_SWITCHES"),
     ],
 )
 def test_each_unsafe_value_is_refused_by_its_name(exposure: Exposure, name: str) -> None:

@@ -104,7 +104,7 @@ def test_it_is_healthy_with_each_process_running(portal: Portal) -> None:
     found = portal.status()
     assert found["problems"] == []
     assert {each["name"]: each["state"] for each in found["processes"]} == dict.fromkeys(
-        ("redis", "web", "worker", "beat", "watcher"), "RUNNING"
+        ("redis", "web", "gateway", "worker", "beat", "watcher"), "RUNNING"
     )
     assert found["versions"]["libvirt"]
     assert portal.run("status").returncode == 0

@@ -28,7 +28,7 @@ def test_supervisor_reads_back_each_process_from_a_directory_with_an_odd_name(in
     wanted = supervisor.programs(installation, Listening("127.0.0.1", 8000))
     options = read_back(supervisor.write_configuration(installation, wanted))
     found = {each.name: each for group in options.process_group_configs for each in group.process_configs}
-    assert list(found) == ["redis", "web", "worker", "beat", "watcher"]
+    assert list(found) == ["redis", "web", "gateway", "worker", "beat", "watcher"]
     assert found["redis"].command.endswith('/run/redis.conf"')
     assert all(each.autorestart for each in found.values())
     assert [name for name, each in found.items() if each.autostart] == ["redis"]

@@ -89,7 +89,12 @@ class PrivateHost:
         self.start_daemon()
 
     def start_daemon(self) -> None:
-        """Start libvirtd (again)."""
+        """Start libvirtd (again); returns when it answers."""
+        self.launch_daemon()
+        _wait(self.answers, "the private libvirtd")
+
+    def launch_daemon(self) -> None:
+        """Start libvirtd (again) and do not wait for it."""
         assert self._holder is not None
         with (self.root / "daemon.log").open("ab") as log:
             self._daemon = subprocess.Popen(
@@ -108,7 +113,6 @@ class PrivateHost:
                 stdout=log,
                 stderr=log,
             )
-        _wait(self.answers, "the private libvirtd")
 
     def answers(self) -> bool:
         """Whether its socket accepts connections."""
@@ -119,6 +123,21 @@ class PrivateHost:
             except OSError:
                 return False
         return True
+
+    @property
+    def namespace(self) -> str:
+        """The name of its network namespace, which all its processes share."""
+        assert self._holder is not None
+        return os.readlink(f"/proc/{self._holder.pid}/ns/net")
+
+    def runs(self) -> bool:
+        """Whether libvirtd's process is there, frozen or not."""
+        return self._daemon is not None and self._daemon.poll() is None
+
+    def signal_daemon(self, number: signal.Signals) -> None:
+        """To libvirtd alone."""
+        assert self._daemon is not None
+        self._daemon.send_signal(number)
 
     def kill_daemon(self) -> None:
         """Kill libvirtd; its guests go on."""

@@ -121,6 +121,13 @@ def test_a_domain_of_another_installation_is_left_to_people(state: State, power:
 
 
 @pytest.mark.parametrize("power", UP)
+def test_what_a_fenced_worker_resumed_late_is_saved_again(power: Power) -> None:
+    late = observed(power, generation=1)
+    assert decide(recorded(S.SUSPENDED, fence=2), late).decision is D.SAVE_AGAIN
+    assert decide(recorded(S.SUSPENDED, fence=1), late).decision is D.FINDING
+
+
+@pytest.mark.parametrize("power", UP)
 def test_what_a_fenced_worker_started_late_is_switched_off_again(power: Power) -> None:
     verdict = decide(recorded(S.TERMINATED, fence=3), observed(power, generation=2))
     assert verdict.decision is D.SWITCH_OFF
@@ -161,6 +168,7 @@ def test_every_decision_occurs_and_healing_follows_the_lifecycle_table() -> None
         D.STOP_ENDED: (Action.REPAIR, [(S.STOPPING, S.TERMINATED)]),
         D.REPAIR_AGAIN: (Action.REPAIR, []),
         D.SWITCH_OFF: (Action.STOP, []),
+        D.SAVE_AGAIN: (Action.SUSPEND, []),
         D.WAKE: (Action.STOP, []),
     }
     assert set(moves) == HEALING

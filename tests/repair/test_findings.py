@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection
@@ -15,11 +15,12 @@ from lifecycle.domain.errors import HypervisorError, InvalidInput, NameTaken, St
 from lifecycle.domain.findings import Choice, Kind, Sighting
 from lifecycle.domain.states import Power, State
 from lifecycle.domain.transitions import Action
-from lifecycle.drivers.base import Pool
-from lifecycle.models import VM, Cleanup, Finding, Operation, Project, Reservation, Transition, User
+from lifecycle.drivers.base import ImageRef, Pool
+from lifecycle.models import VM, Cleanup, Finding, Image, Operation, Project, Reservation, Transition, User
 from lifecycle.repair import findings as repair
 from lifecycle.repair.reconcile import Result, reconcile
 from lifecycle.services import findings
+from lifecycle.services.vms import request_action
 from tests.operations import conftest as operations
 from tests.operations.scene import Scene
 
@@ -232,6 +233,84 @@ def test_what_a_waiting_cleanup_will_remove_is_no_finding(scene: Scene) -> None:
     assert ours(look(scene)) == []
     Cleanup.objects.filter(pk=cleanup.pk).update(done_at=timezone.now())
     assert {s.kind for s in ours(look(scene))} == {Kind.ORPHANED_DOMAIN, Kind.UNKNOWN_VOLUME}
+
+
+# -- disks that were left --------------------------------------------------------------------------
+
+
+def left_disk(scene: Scene) -> Finding:
+    """A VM's disk of which neither the record nor the host's domains know anything: a backup from before it."""
+    type(scene.project.quota).objects.update(disk_gib=5000)  # each disk of the test driver has 1 TiB
+    type(scene.host).objects.update(disk_gib_total=5000)
+    scene.bring_to(State.TERMINATED)
+    image = Image.objects.get()
+    name = f"{uuid4()}-boot.qcow2"
+    scene.proxy.create_overlay(name, ImageRef(image.file_name, image.size_bytes, image.sha256, image.format), 2**30)
+    look(scene)
+    return only(Kind.UNKNOWN_VOLUME, subject=name)
+
+
+def test_a_disk_that_was_left_is_adopted_and_its_vm_starts_from_it(scene: Scene) -> None:
+    finding = left_disk(scene)
+    assert findings.choices(finding) == (Choice.ADOPT, Choice.IGNORE, Choice.DELETE)
+    before = volumes(scene)
+    finding = choose(scene, finding, Choice.ADOPT, project=scene.project, name="found-1")
+    assert finding.closed_because == "It was adopted.", finding.problem
+    vm = VM.objects.get(name="found-1")
+    assert (vm.state, vm.adopted, vm.host, vm.image.name) == (State.TERMINATED, False, scene.host, "small")
+    assert (vm.disk_volume, vm.machine_type.is_default) == (finding.subject, True)
+    born = Transition.objects.get(vm=vm)
+    assert (born.from_state, born.to_state, born.action, born.user) == ("", "TERMINATED", "adopt", scene.owner)
+    held = Reservation.objects.get(vm=vm)
+    assert (held.host, held.vcpus, held.memory_mib, held.disk_gib) == (scene.host, 0, 0, vm.disks.get().size_gib)
+    assert volumes(scene) == before
+    assert look(scene).counts["unknown_volume"] == 0
+
+    scene.finish(request_action(vm, Action.START, user=scene.owner))
+    assert VM.objects.get(pk=vm.pk).state == State.RUNNING
+    assert scene.proxy.look(vm.pk).power is Power.ON
+    assert set(volumes(scene)) == {*before, vm.seed_volume}
+    assert ours(look(scene)) == []
+
+
+@pytest.mark.parametrize("owner_is", ["tombstone", "domain"])
+def test_a_disk_whose_vm_was_deleted_or_is_still_there_is_not_adopted(scene: Scene, owner_is: str) -> None:
+    finding = left_disk(scene)
+    owner = UUID(finding.details["boot_of"])
+    if owner_is == "tombstone":
+        VM.objects.filter(pk=scene.vm_id).update(deleted_at=timezone.now())
+        look(scene)
+        finding = only(Kind.UNKNOWN_VOLUME, subject=f"{scene.vm_id}-boot.qcow2")
+    else:
+        spec = repair.spec_of(repair._with_all([scene.vm_id])[0])
+        scene.proxy.define(replace(spec, uuid=owner, name=f"{spec.name}-x", disk_volume=finding.subject))
+        look(scene)
+        finding.refresh_from_db()
+    assert findings.choices(finding) == (Choice.IGNORE, Choice.DELETE)
+
+
+def test_a_disk_that_somebody_uses_is_not_adopted_and_says_by_whom(scene: Scene) -> None:
+    finding = left_disk(scene)
+    spec = repair.spec_of(repair._with_all([scene.vm_id])[0])
+    scene.proxy.define(replace(spec, uuid=uuid4(), name=f"{spec.name}-x", disk_volume=finding.subject))
+    finding = choose(scene, finding, Choice.ADOPT, project=scene.project, name="found-1")
+    assert "in use by" in finding.problem
+    assert not VM.objects.filter(name="found-1").exists()
+
+
+def test_a_disk_that_stands_on_no_known_image_is_not_adopted(scene: Scene) -> None:
+    finding = left_disk(scene)
+    Image.objects.update(file_name="other.qcow2")
+    finding = choose(scene, finding, Choice.ADOPT, project=scene.project, name="found-1")
+    assert "stands on no image that is known" in finding.problem
+
+
+def test_a_disk_is_adopted_within_the_quota(scene: Scene) -> None:
+    finding = left_disk(scene)
+    type(scene.project.quota).objects.update(disk_gib=1)
+    finding = choose(scene, finding, Choice.ADOPT, project=scene.project, name="found-1")
+    assert "quota of disk_gib" in finding.problem
+    assert not VM.objects.filter(name="found-1").exists()
 
 
 # -- domains of ours without a VM ------------------------------------------------------------------

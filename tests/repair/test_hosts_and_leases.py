@@ -9,10 +9,10 @@ from django.utils import timezone
 
 from lifecycle.domain.errors import InvalidInput
 from lifecycle.domain.states import State
-from lifecycle.models import Host, HostLease, Project, Zone
+from lifecycle.models import VM, Event, Host, HostLease, Project, Zone
 from lifecycle.services import hosts, leases
 from lifecycle.services.leases import Turn
-from tests.factories import make_host, make_vm, make_zone
+from tests.factories import make_host, make_project, make_vm, make_zone
 
 pytestmark = [pytest.mark.bothdb]
 
@@ -80,6 +80,30 @@ def test_health_is_news_only_when_it_changes(project: Project, host: Host) -> No
     assert not hosts.mark_up(host.pk)
     host.refresh_from_db()
     assert (host.health, host.health_reason) == (Host.Health.UP, "")
+
+
+def test_who_looks_at_a_vm_is_told_that_its_host_fell_silent_and_that_it_answers_again(
+    project: Project, host: Host
+) -> None:
+    """Once a turn, and about the VMs of that host alone: what is shown of them is only what was last known."""
+    vms = [make_vm(project, host=host), make_vm(make_project(), state=State.TERMINATED, host=host)]
+    make_vm(project, host=make_host())
+    VM.objects.filter(pk=make_vm(project, host=host).pk).update(deleted_at=timezone.now())
+
+    def told() -> list[tuple[str, bool]]:
+        rows = [(event.payload["id"], event.payload["silent"]) for event in Event.objects.order_by("pk")]
+        Event.objects.all().delete()
+        return sorted(rows)
+
+    hosts.mark_down(host.pk, "no route")
+    assert told() == sorted((str(vm.pk), True) for vm in vms)
+    hosts.mark_down(host.pk, "no route")
+    hosts.mark_down(host.pk, "another reason")
+    assert told() == []
+    hosts.mark_up(host.pk)
+    assert told() == sorted((str(vm.pk), False) for vm in vms)
+    hosts.mark_up(host.pk)
+    assert told() == []
 
 
 # -- leases --------------------------------------------------------------------------------------

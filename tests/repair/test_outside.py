@@ -11,7 +11,7 @@ import pytest
 from lifecycle.domain.states import Power, State
 from lifecycle.domain.transitions import Action, Asker
 from lifecycle.management.hostthreads import HostThread
-from lifecycle.models import VM, Operation, Transition
+from lifecycle.models import VM, LibvirtEvent, Operation, Transition
 from lifecycle.services import observations, operations
 from tests.repair.conftest import Guest, Make, wait_until
 
@@ -28,6 +28,9 @@ def test_virsh_destroy_is_terminated_and_says_by_whom(guest: Guest) -> None:
     last = Operation.objects.filter(vm=vm).order_by("-insert_time").first()
     assert last is not None
     assert (last.action, last.asked_by) == (Action.GUEST_SHUTDOWN, Asker.OBSERVER)
+    # Written after it was acted upon: the flight recorder keeps libvirt's own words.
+    told = LibvirtEvent.objects.filter(vm=vm, host=guest.host, kind="stopped", detail="destroyed")
+    wait_until(told.exists, SOON, "the record of the event")
 
 
 def test_virsh_shutdown_is_the_guests_own_end(guest: Guest) -> None:

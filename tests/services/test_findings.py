@@ -12,8 +12,8 @@ from lifecycle.domain.errors import DomainError, InvalidInput, ResourcePoolExhau
 from lifecycle.domain.findings import Choice, Kind, Sighting
 from lifecycle.domain.states import Power, State
 from lifecycle.models import VM, Finding, Host, Image, Operation, Project, Reservation, Transition, User
-from lifecycle.services import findings, operators
-from lifecycle.services.findings import Adoptee
+from lifecycle.services import adoption, findings, operators
+from lifecycle.services.adoption import Adoptee
 from tests import factories
 from tests.services.tools import at_once, refusal
 
@@ -46,7 +46,7 @@ def test_two_reconcilers_open_a_finding_once(host: Host) -> None:
 
 
 def test_a_domain_is_adopted_once(host: Host, project: Project, superuser: User) -> None:
-    adopt = partial(findings.adopt, chosen(host, project, superuser), adoptee())
+    adopt = partial(adoption.adopt, chosen(host, project, superuser), adoptee())
     answers = at_once([adopt] * 3)
     assert all(isinstance(answer, VM) for answer in answers), answers
     assert VM.objects.count() == Operation.objects.count() == Transition.objects.count() == 1
@@ -54,7 +54,7 @@ def test_a_domain_is_adopted_once(host: Host, project: Project, superuser: User)
 
 def test_an_adopted_vm_is_written_as_it_is_found(host: Host, project: Project, superuser: User) -> None:
     found = adoptee()
-    vm = findings.adopt(chosen(host, project, superuser), found)
+    vm = adoption.adopt(chosen(host, project, superuser), found)
     assert (vm.pk, vm.state, vm.power, vm.run_id, vm.mac) == (found.uuid, State.RUNNING, Power.ON, 7, MAC)
     assert (vm.vcpus, vm.memory_mib, vm.machine_type.name, vm.zone) == (2, 512, "custom-2-512", host.zone)
     held = Reservation.objects.get(vm=vm)
@@ -66,7 +66,7 @@ def test_an_adopted_vm_is_written_as_it_is_found(host: Host, project: Project, s
 
 
 def test_a_stopped_domain_holds_its_disks_only(host: Host, project: Project, superuser: User) -> None:
-    vm = findings.adopt(chosen(host, project, superuser), adoptee(Power.OFF))
+    vm = adoption.adopt(chosen(host, project, superuser), adoptee(Power.OFF))
     held = Reservation.objects.get(vm=vm)
     assert (vm.state, held.vcpus, held.memory_mib, held.disk_gib) == (State.TERMINATED, 0, 0, 11)
 
@@ -85,26 +85,26 @@ def test_what_cannot_be_adopted_is_refused_and_nothing_is_written(
 ) -> None:
     finding = chosen(host, project, superuser)
     with refusal(error, match):
-        findings.adopt(finding, found)
+        adoption.adopt(finding, found)
 
 
 def test_a_mac_that_another_vm_has_is_refused(host: Host, project: Project, superuser: User) -> None:
     factories.make_vm(project, mac=MAC)
     finding = chosen(host, project, superuser)
     with refusal(InvalidInput, MAC):
-        findings.adopt(finding, adoptee())
+        adoption.adopt(finding, adoptee())
 
 
 def test_a_withdrawn_adoption_does_not_happen(host: Host, project: Project, superuser: User) -> None:
     finding = chosen(host, project, superuser)
     findings.withdraw(finding, superuser)
     with refusal(DomainError, "changed meanwhile"):
-        findings.adopt(finding, adoptee())
+        adoption.adopt(finding, adoptee())
     assert not findings.settle(finding, "adopted")
 
 
 def test_the_row_that_stands_for_no_image_cannot_be_offered(host: Host, project: Project, superuser: User) -> None:
-    image = findings.adopt(chosen(host, project, superuser), adoptee()).image
+    image = adoption.adopt(chosen(host, project, superuser), adoptee()).image
     assert image.status == Image.Status.DEPRECATED
     assert not operators.set_deprecated(image, False)
 

@@ -169,11 +169,32 @@ def names() -> list[str]:
     """Of this database's guards."""
     found = ["sqlite", "postgresql"].index(connection.vendor)
     first = [[f"{guards.NO_OVERLAP}_insert", f"{guards.NO_OVERLAP}_update"], [guards.NO_OVERLAP]][found]
-    return [*first, guards.CLOSED_ONLY, guards.APPEND_ONLY]
+    parts = [[f"{p}_{m}" for m in ("insert", "update")] if found == 0 else [p] for p in PARTS]
+    rest = [
+        guards.CLOSED_ONLY,
+        guards.APPEND_ONLY,
+        guards.AUDIT_ONLY_GROWS,
+        guards.PRICES_FIXED,
+        guards.ISSUED_FIXED,
+        guards.PAYMENTS_FIXED,
+    ]
+    return [*first, *rest, *(name for names in parts for name in names)]
+
+
+PARTS = (f"{guards.PRICES_FIXED}_price", f"{guards.ISSUED_FIXED}_line")
+TABLES = {
+    guards.APPEND_ONLY: "lifecycle_transition",
+    guards.AUDIT_ONLY_GROWS: "lifecycle_auditentry",
+    guards.PRICES_FIXED: "lifecycle_pricelist",
+    guards.ISSUED_FIXED: "lifecycle_invoice",
+    guards.PAYMENTS_FIXED: "lifecycle_payment",
+    PARTS[0]: "lifecycle_price",
+    PARTS[1]: "lifecycle_invoiceline",
+}
 
 
 def drop(name: str) -> None:
-    table = Transition._meta.db_table if name == guards.APPEND_ONLY else MeteringInterval._meta.db_table
+    table = TABLES.get(name, MeteringInterval._meta.db_table)
     statement = f"DROP TRIGGER {name}"
     if connection.vendor == "postgresql":
         statement = f"DROP TRIGGER {name} ON {table}"

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from django.utils import timezone
 
 from lifecycle.domain.errors import ActionNotAllowed, InvalidInput
@@ -11,7 +12,7 @@ from lifecycle.domain.states import Power, State
 from lifecycle.domain.transitions import Action, Asker
 from lifecycle.models import VM, Host, Operation, Project, Repair, SerialLog, User
 from lifecycle.repair import silence
-from lifecycle.services import capacity, cleanups, observations, operations, repair_records, repairs
+from lifecycle.services import capacity, cleanups, hosts, observations, operations, repair_records, repairs
 from lifecycle.services.transitions import move
 from lifecycle.services.vms import VMRequest, request_action, request_create
 from tests.factories import make_vm, reload_vm
@@ -262,6 +263,32 @@ def test_a_host_that_nobody_tried_is_not_silent(vm: VM, host: Host) -> None:
     Host.objects.filter(pk=host.pk).update(last_seen_at=timezone.now() - timedelta(days=1))
     assert silence.check() == 0
     assert reload_vm(vm.pk).state == State.RUNNING
+
+
+def test_after_the_portal_was_away_a_host_is_silent_from_the_first_attempt_in_vain(vm: VM, host: Host) -> None:
+    """Neither a restart of the portal nor an old backup that was restored makes hours of silence."""
+    hours_ago = timezone.now() - timedelta(hours=5)
+    VM.objects.filter(pk=vm.pk).update(state_since=hours_ago)
+    Host.objects.filter(pk=host.pk).update(last_seen_at=hours_ago)
+    hosts.mark_down(host.pk, "no answer")
+    assert silence.check() == 0
+    with time_machine.travel(timezone.now() + timedelta(seconds=80)):
+        hosts.mark_down(host.pk, "still no answer")
+        assert silence.check() == 0
+    with time_machine.travel(timezone.now() + timedelta(seconds=95)):
+        assert silence.check() == 1
+    assert Repair.objects.get().opened_at == hours_ago
+
+
+def test_a_host_that_answered_between_is_silent_anew(vm: VM, host: Host) -> None:
+    hosts.mark_down(host.pk, "no answer")
+    with time_machine.travel(timezone.now() + timedelta(seconds=60)):
+        hosts.mark_up(host.pk)
+    host.refresh_from_db()
+    assert host.down_since is None
+    with time_machine.travel(timezone.now() + timedelta(seconds=100)):
+        hosts.mark_down(host.pk, "no answer")
+        assert silence.check() == 0
 
 
 def test_what_is_under_way_is_no_host_error(vm: VM, owner: User, host: Host) -> None:

@@ -8,7 +8,6 @@ from django.core import mail
 from django.test import Client
 
 from lifecycle.models import Invitation, Membership, Project, User
-from lifecycle.services import projects
 from tests import factories
 from tests.web.conftest import Browser
 
@@ -100,7 +99,8 @@ def test_an_invited_person_makes_an_account_and_is_in(browser: Browser, as_owner
     password = "rather-long-and-odd-1"
     data = {"username": "nora", "email": "nora@example.org", "password1": password, "password2": password}
     response = client.post("/accounts/signup/", data, follow=True)
-    assert response.redirect_chain[-1][0] == "/projects/lab/vms/"
+    assert response.redirect_chain[-1][0] == "/"
+    assert 'href="/projects/lab/vms/"' in response.content.decode()
     assert Membership.objects.get(user__username="nora").role == "operator"
     assert "does not work" in browser(None).get(link).content.decode()
 
@@ -245,15 +245,20 @@ def test_the_theme_is_kept_in_a_cookie(browser: Browser) -> None:
 
 def test_a_new_project_belongs_to_who_makes_it(as_owner: Client, owner: User, project: Project) -> None:
     response = as_owner.post("/projects/new/", {"slug": "shop", "title": "The shop"})
-    assert response["Location"] == "/projects/shop/vms/"
+    assert response["Location"] == "/projects/shop/vms/new/"
     assert Project.objects.get(slug="shop").role_of(owner) == "owner"
     again = as_owner.post("/projects/new/", {"slug": "shop"})
     assert again.status_code == 409
     assert as_owner.post("/projects/new/", {"slug": "Not Good"}).status_code == 400
 
 
-def test_one_project_is_gone_to_at_once(browser: Browser, viewer: User, project: Project) -> None:
-    client = browser(viewer)
-    assert client.get("/")["Location"] == "/projects/lab/vms/"
-    projects.create_project("second", owner=viewer)
-    assert client.get("/")["Location"] == "/projects/"
+def test_a_first_visit_leads_to_a_vm_in_three_steps(browser: Browser, catalog: None) -> None:
+    """New project, its form, and the form of a VM that only has to be sent: a name is suggested."""
+    client = browser(factories.make_user("nina"))
+    assert 'href="/projects/new/"' in client.get("/").content.decode()
+    form = client.post("/projects/new/", {"slug": "first"}, follow=True)
+    assert form.redirect_chain[-1][0] == "/projects/first/vms/new/"
+    sent = {name: value for name, value in form.context["form"].initial.items() if value is not None}
+    assert sent["name"] == "vm-1"
+    response = client.post("/projects/first/vms/new/", sent)
+    assert response["Location"] == "/projects/first/vms/vm-1/"

@@ -6,8 +6,20 @@ from django.utils import timezone
 
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action, Asker
-from lifecycle.models import VM, Host, Operation, Project, Transition, User
-from lifecycle.services import projects
+from lifecycle.models import (
+    VM,
+    ConfigChange,
+    ConsoleSession,
+    Host,
+    ImageImport,
+    LibvirtEvent,
+    Notification,
+    Operation,
+    Project,
+    Transition,
+    User,
+)
+from lifecycle.services import keys, observations, projects, saved_views, vm_details
 from tests import factories
 from tests.web.conftest import finished
 from tests.web.query_counts import counted
@@ -15,7 +27,12 @@ from tests.web.query_counts import counted
 HTMX = {"HX-Request": "true", "HX-Target": "vms"}
 
 PAGES = {
+    "first page": ("/", {}),
     "projects": ("/projects/", {}),
+    "search": ("/search/?q=vm&in=lab", {}),
+    "audit log": ("/projects/lab/audit/", {}),
+    "notifications": ("/notifications/", {}),
+    "labels and notes": ("/projects/lab/vms/vm-0/edit/", {}),
     "vm list": ("/projects/lab/vms/", {}),
     "vm list, searched": ("/projects/lab/vms/?q=vm&state=RUNNING", {}),
     "vm list, for htmx": ("/projects/lab/vms/", HTMX),
@@ -25,9 +42,30 @@ PAGES = {
     "vm head, for htmx": ("/projects/lab/vms/vm-0/fragment/?part=head", HTMX),
     "vm panel, for htmx": ("/projects/lab/vms/vm-0/fragment/?part=panel", HTMX),
     "vm serial, for htmx": ("/projects/lab/vms/vm-0/fragment/?part=serial", HTMX),
+    "serial console": ("/projects/lab/vms/vm-0/console/?q=line", {}),
+    "screen": ("/projects/lab/vms/vm-0/screen/", {}),
+    "console sessions": ("/projects/lab/vms/vm-0/console/sessions/", {}),
     "confirmation": ("/projects/lab/vms/vm-0/confirm/delete/", {}),
+    "vm timeline": ("/projects/lab/vms/vm-0/timeline/", {}),
+    "post-mortem": ("/projects/lab/vms/vm-0/post-mortem/?from=2000-01-01T00:00&to=2000-01-02T00:00", {}),
+    "vm charts": ("/projects/lab/vms/vm-0/charts/?span=day", {}),
+    "vm charts, a month": ("/projects/lab/vms/vm-0/charts/?span=month", {}),
+    "project charts": ("/projects/lab/charts/?span=day", {}),
+    "host charts": ("/operators/hosts/host-1/charts/?span=day", {}),
     "operations": ("/projects/lab/operations/", {}),
+    "images": ("/projects/lab/images/", {}),
+    "images, for htmx": ("/projects/lab/images/", HTMX),
+    "image form": ("/projects/lab/images/new/", {}),
+    "public images": ("/images/", {}),
+    "keys": ("/account/keys/", {}),
+    "project keys": ("/projects/lab/keys/", {}),
     "members": ("/projects/lab/members/", {}),
+    "billing": ("/projects/lab/billing/", {}),
+    "billing preview": ("/projects/lab/billing/preview/", {}),
+    "invoices": ("/projects/lab/billing/invoices/", {}),
+    "invoice": ("/projects/lab/billing/invoices/1/", {}),
+    "invoice line": ("/projects/lab/billing/invoices/1/lines/1/", {}),
+    "vm costs": ("/projects/lab/vms/vm-0/costs/", {}),
     "snapshot": ("/projects/lab/snapshot.json", {}),
     "operators": ("/operators/", {}),
 }
@@ -42,11 +80,28 @@ def filled(request: pytest.FixtureRequest, project: Project, host: Host, catalog
         vm = factories.make_vm(project, f"vm-{number}", State.RUNNING, host=host, created_by=owner)
         for _ in range(size):
             finished(vm, owner)
+            observations.append_serial(vm.pk, "line\n", read_from=0, read_to=0)
+            for closed in (None, timezone.now()):
+                ending = "left" if closed else ""
+                ConsoleSession.objects.create(
+                    vm=vm, project=project, user=owner, kind="serial", closed_at=closed, ending=ending
+                )
         _transitions(vm, owner, size)
+        factories.make_draft_invoice(vm, f"2026-{number + 1:02}")
         factories.make_operation(vm, Action.RESET, steps=("reset_domain",), user=owner)
         factories.add_member(project, factories.make_user(), "viewer")  # type: ignore[arg-type]
         projects.invite(project, f"somebody-{number}@example.org", "viewer", user=owner)
         factories.make_project(owner=owner)
+        Notification.objects.create(user=owner, kind="invited", text="x")
+        vm_details.set_labels(vm, {"env": "prod", "number": str(number)}, user=owner)
+        saved_views.save(project, f"view {number}", "q=web", user=owner)
+        keys.add_user_key(owner, factories.make_public_key())
+        keys.add_project_key(project, factories.make_public_key(), user=owner)
+        vm.key_people.add(owner)
+        factories.make_image(project=project, created_by=owner)
+        factories.make_image()
+        for place in (project, None):
+            ImageImport.objects.create(project=place, user=owner, name=f"image-{number}", status="failed")
         factories.make_host()
     return size
 
@@ -65,6 +120,8 @@ def _transitions(vm: VM, user: User, size: int) -> None:
             operation=operation,
             occurred_at=timezone.now(),
         )
+        LibvirtEvent.objects.create(vm=vm, host=vm.host, kind="stopped", occurred_at=timezone.now())
+        ConfigChange.objects.create(vm=vm, asked_by=Asker.USER, user=user, changes={"vcpus": [1, 2]})
 
 
 @pytest.mark.parametrize("filled", [1, 7], indirect=True, ids=["few rows", "many rows"])

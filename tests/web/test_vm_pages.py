@@ -1,14 +1,17 @@
 """The list and the VM's page: what they show, and their parts that are fetched again."""
 
 import re
+from datetime import timedelta
 
 import pytest
+import time_machine
 from django.test import Client
 from django.utils import timezone
 
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action, Asker
 from lifecycle.models import VM, Host, Operation, OperationStep, Project, SerialLog, Transition, User
+from lifecycle.services.transitions import move
 from tests import factories
 from tests.web.conftest import Browser
 
@@ -137,7 +140,7 @@ def test_the_timeline_says_who_what_why(as_owner: Client, vm: VM, operator: User
 def test_the_panel_for_htmx_holds_all_parts(as_owner: Client, vm: VM) -> None:
     page = as_owner.get(f"{PAGE}fragment/?part=panel", headers=HTMX).content.decode()
     assert "<html" not in page
-    assert page.count('hx-swap-oob="true"') == 6
+    assert page.count('hx-swap-oob="true"') == 7
     assert 'id="vm-head"' in page
 
 
@@ -206,3 +209,54 @@ def test_operations_narrow_to_a_vm(as_owner: Client, vm: VM, project: Project, h
     factories.make_operation(other, Action.START)
     assert "db-1" in as_owner.get("/projects/lab/operations/").content.decode()
     assert "db-1" not in as_owner.get("/projects/lab/operations/?vm=web-1").content.decode()
+
+
+# -- repairs, and what a silent host leaves unknown --------------------------------------------------
+
+
+def test_a_page_tells_minutes_in_repair_as_unbilled_and_outside_of_the_sla(
+    as_owner: Client, project: Project, host: Host, catalog: None
+) -> None:
+    now = timezone.now()
+    vm = factories.make_vm(project, "web-1", host=host, state_since=now - timedelta(hours=3))
+    factories.give_history(vm, now - timedelta(hours=3))
+    page = as_owner.get(PAGE).content.decode()
+    assert "not billed" not in page
+    assert "Repairs" not in page
+    with time_machine.travel(now - timedelta(minutes=60), tick=False):
+        move(vm.pk, Action.CRASH, State.RUNNING, State.REPAIRING, asked_by=Asker.OBSERVER, reason="Its QEMU died.")
+    with time_machine.travel(now - timedelta(minutes=40), tick=False):
+        move(vm.pk, Action.CRASH, State.REPAIRING, State.RUNNING, asked_by=Asker.OBSERVER, reason="The guest runs.")
+    page = as_owner.get(PAGE).content.decode()
+    assert re.search(r"<dt>In repair</dt><dd>20\sminutes <span[^>]*>not billed, and outside of the SLA", page)
+    assert "<dt>Available</dt><dd>100 %</dd>" in page
+    assert "The QEMU process died" in page
+    assert re.search(r"20\sminutes</small>", page)
+
+
+def test_a_vm_in_repair_says_that_it_is_under_way(as_owner: Client, fleet: list[VM]) -> None:
+    factories.give_history(fleet[0])
+    move(fleet[0].pk, Action.CRASH, State.RUNNING, State.REPAIRING, asked_by=Asker.OBSERVER, reason="Its QEMU died.")
+    assert "under way</span>" in as_owner.get(f"{PAGE}fragment/?part=panel").content.decode()
+
+
+def test_what_is_shown_of_a_vm_on_a_silent_host_is_told_to_be_what_was_last_known(
+    as_owner: Client, fleet: list[VM], host: Host
+) -> None:
+    VM.objects.update(power_seen_at=timezone.now() - timedelta(minutes=7))
+    page = as_owner.get(PAGE).content.decode() + as_owner.get(LIST).content.decode()
+    assert "does not answer" not in page
+    Host.objects.filter(pk=host.pk).update(health=Host.Health.DOWN)
+    assert re.search(
+        r"Its host host-1 does not answer: this is what was last known of it\..*7\sminutes",
+        as_owner.get(PAGE).content.decode(),
+    )
+    page = as_owner.get(LIST).content.decode()
+    assert len(re.findall(r">seen <time[^>]*>7\sminutes ago</time> · its host does not answer<", page)) == 3
+
+
+def test_a_suspended_vm_says_when_its_suspension_ends(as_owner: Client, fleet: list[VM]) -> None:
+    VM.objects.update(state_since=timezone.now() - timedelta(days=54))
+    page = as_owner.get(f"{LIST}db-1/").content.decode()
+    assert re.search(r"<dt>Suspension ends</dt><dd><time[^>]*>in 5\sdays</time>", page)
+    assert "Suspension ends" not in as_owner.get(PAGE).content.decode()

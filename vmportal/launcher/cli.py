@@ -18,13 +18,13 @@ from vmportal.launcher.logs import logs
 from vmportal.launcher.restore import restore
 from vmportal.launcher.status import manage_environment, status
 from vmportal.launcher.supervisor import Listening
-from vmportal.launcher.testing import bench, test
+from vmportal.launcher.testing import bench, chaos, test
 from vmportal.launcher.up import up
 
 DEFAULT_PORT = 8000
 INTERRUPTED = 130
 # Their words are passed on as they are, options included.
-PASSING = ("manage", "test", "bench", "gcloud")
+PASSING = ("manage", "test", "bench", "chaos", "gcloud")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     state = commands.add_parser("status", help="how it is; non-zero when unhealthy")
     state.add_argument("--json", action="store_true", help="for programs")
     log = commands.add_parser("logs", help="what the processes wrote")
-    log.add_argument("process", nargs="?", help="web, worker, beat, watcher, redis, supervisor or setup")
+    log.add_argument("process", nargs="?", help="web, gateway, worker, beat, watcher, redis, supervisor or setup")
     log.add_argument("-f", "--follow", action="store_true", help="go on as more comes")
     log.add_argument("-n", "--lines", type=int, default=50, help="how many lines (default 50)")
     saving = commands.add_parser("backup", help="save database, keys and settings to one file, while it runs")
@@ -64,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
         ("manage", "Django's manage.py, with this installation's settings"),
         ("test", "check everything; further words go to pytest"),
         ("bench", "measure, beside raw libvirt"),
+        ("chaos", "break an installation of its own at random, and check what is left"),
         ("gcloud", "an installed gcloud, pointed at this installation"),
     ):
         commands.add_parser(name, help=text, add_help=False)
@@ -123,12 +124,21 @@ def _dispatch(arguments: argparse.Namespace, words: list[str]) -> int:
             return backup(installation, arguments.file, arguments.images, Display())
         case "restore":
             return restore(installation, arguments.file, arguments.replace, Display())
+        case _:
+            return _pass_on(arguments.command, installation, words)
+
+
+def _pass_on(command: str, installation: Installation, words: list[str]) -> int:
+    """The commands whose words are others' options."""
+    match command:
         case "manage":
             return manage(installation, words)
-        case "test":
-            return test(installation, words, Display())
         case "gcloud":
             return gcloud(installation, words)
+        case "test":
+            return test(installation, words, Display())
+        case "chaos":
+            return chaos(installation, words, Display())
         case _:
             return bench(installation, words, Display())
 

@@ -7,20 +7,26 @@ from pathlib import Path
 from vmportal.launcher.commands import as_root, authorise, run
 from vmportal.launcher.errors import PortalError
 
+# Pango, HarfBuzz and a font are what WeasyPrint makes PDFs of invoices with.
 # redis-tools: its one binary is the server too, and unlike redis-server it brings no system service.
 RUNTIME = (
     "ca-certificates",
     "dnsmasq-base",
     "ebtables",
+    "fonts-dejavu-core",
     "gcc",
     "gettext",
     "iproute2",
     "iptables",
+    "libharfbuzz-subset0",
+    "libpango-1.0-0",
+    "libpangoft2-1.0-0",
     "libc6-dev",
     "libvirt-clients",
     "libvirt-daemon-system",
     "libvirt-dev",
     "openssh-client",
+    "ovmf",
     "pkg-config",
     "procps",
     "python3-dev",
@@ -45,7 +51,7 @@ IMAGE = (
     "syslinux-common",
     "uidmap",
 )
-TESTS = ("chromium", "git", "netcat-openbsd", "postgresql", "postgresql-contrib")
+TESTS = ("chromium", "git", "memtest86+", "netcat-openbsd", "postgresql", "postgresql-contrib")
 SUPPORTED = {"debian": ("12",)}
 POLICY = Path("/usr/sbin/policy-rc.d")
 # Held by us for the time of an installation only: services of our packages are started by us, or never.

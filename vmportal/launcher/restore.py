@@ -40,10 +40,12 @@ def restore(installation: Installation, file: Path, replace: bool, display: Disp
         check_free(installation, manifest, replace)
         staged = Installation(Path(mkdtemp(prefix=".restore-", dir=installation.var)))
         try:
-            told = _restore(installation, staged, file, display)
+            told, aside = _restore(installation, staged, file, display)
         finally:
             shutil.rmtree(staged.var, ignore_errors=True)
     _tell(installation, manifest, told, display)
+    if aside.exists():
+        display.say(f"What was there before is in {aside}.")
     return 0
 
 
@@ -98,7 +100,10 @@ def _holds(path: Path) -> bool:
     return path.exists() and (not path.is_dir() or any(path.iterdir()))
 
 
-def _restore(installation: Installation, staged: Installation, file: Path, display: Display) -> dict[str, Any]:
+def _restore(
+    installation: Installation, staged: Installation, file: Path, display: Display
+) -> tuple[dict[str, Any], Path]:
+    """What `settle` told, and where what was replaced is, if anything was."""
     with display.step("Checking and unpacking the backup"):
         manifest = archive.unpack(file, staged.var)
     settings = _settings(installation, staged)
@@ -117,7 +122,7 @@ def _restore(installation: Installation, staged: Installation, file: Path, displ
         database.path.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(copy, database.path)
         _place(staged, installation, settings)
-        return told
+        return told, aside
     _check_unused(database)
     if database.holds_something():
         _keep_old(installation, database, aside)
@@ -126,7 +131,7 @@ def _restore(installation: Installation, staged: Installation, file: Path, displ
     _set_aside(installation, None, aside)
     _place(staged, installation, settings)
     with display.step("Bringing the database to this version"):
-        return settle(installation, settings.get("DATABASE_URL", ""))
+        return settle(installation, settings.get("DATABASE_URL", "")), aside
 
 
 def _settings(installation: Installation, staged: Installation) -> dict[str, str]:
@@ -232,8 +237,6 @@ def _tell(installation: Installation, manifest: Manifest, told: dict[str, Any], 
         f"{installation.var} is the installation {manifest.installation} as of {manifest.created_at}: "
         f"{', '.join(contents(manifest))}."
     )
-    for path in sorted(installation.var.glob("replaced-*"))[-1:]:
-        display.say(f"What was there before is in {path}.")
     if told["open_operations"]:
         display.say(
             f"{told['open_operations']} operation(s) were under way when it was saved: they go on from what they find, "

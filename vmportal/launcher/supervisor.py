@@ -65,6 +65,15 @@ def programs(
         # Only a proxy may say from where a request comes: the throttle of the sign-in counts by it.
         "--proxy-headers" if trust_proxy else "--no-proxy-headers",
     )
+    gateway = (
+        str(binaries / "uvicorn"),
+        "vmportal.gateway_asgi:application",
+        # For the web process alone: run/ is this user's, and no port is opened.
+        *("--uds", str(installation.run / "gateway.sock")),
+        *("--loop", "uvloop", "--http", "httptools", "--ws", "websockets-sansio", "--lifespan", "on"),
+        *("--no-server-header", "--no-access-log", "--ws-max-size", "65536", "--ws-per-message-deflate", "false"),
+        *("--timeout-graceful-shutdown", "3", "--no-proxy-headers"),
+    )
     quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
     threads = os.environ.get("VMPORTAL_WORKER_THREADS", "16")
     worker = (
@@ -76,6 +85,7 @@ def programs(
     return [
         *([Program("redis", redis, 1, autostart=True)] if private_redis else []),
         Program("web", web, 10),
+        Program("gateway", gateway, 15),
         Program("worker", worker, 20, stop_seconds=25),
         Program("beat", (*celery, "beat", "--pidfile=", "-l", "INFO"), 30),
         Program("watcher", (python, str(CHECKOUT / "manage.py"), "watch_hosts"), 30),

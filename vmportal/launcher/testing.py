@@ -20,7 +20,14 @@ from vmportal.launcher.postgres import private_postgres
 from vmportal.launcher.up import prepare_system
 
 # What must hold on both databases; everything else runs once, on SQLite.
-BOTH_DATABASES = ("tests/services", "tests/operations", "tests/realtime", "tests/repair", "tests/alerts")
+BOTH_DATABASES = (
+    "tests/services",
+    "tests/billing",
+    "tests/operations",
+    "tests/realtime",
+    "tests/repair",
+    "tests/alerts",
+)
 # What an installation's own environment says of it and tests must not follow: nobody is alerted by a test.
 NOT_FOR_TESTS = (
     "DEBUG",
@@ -68,6 +75,14 @@ def bench(installation: Installation, words: Sequence[str], display: Display) ->
             raise PortalError("The guest image could not be made.", prepared.output)
         argv = libvirtd.with_group([str(lab.python), "-m", "tests.bench", *words])
         return subprocess.run(argv, cwd=CHECKOUT, env=environ, check=False).returncode
+
+
+def chaos(installation: Installation, words: Sequence[str], display: Display) -> int:
+    """Run chaos, `words` being its options; its exit status. Root makes the host that it breaks."""
+    with _laboratory(installation, display) as (lab, environ):
+        own = {**environ, "VMPORTAL_VAR": str(installation.var)}
+        argv = [str(lab.python), "-m", "tests.chaos", *words]
+        return subprocess.run(argv, cwd=CHECKOUT, env=own, check=False).returncode
 
 
 @contextmanager
@@ -134,6 +149,7 @@ def _static_checks(installation: Installation, environ: dict[str, str]) -> list[
         ("mypy", [binaries / "mypy", "--cache-dir", cache / "mypy"], environ),
         ("import layers", [binaries / "lint-imports", "--cache-dir", cache / "import_linter"], environ),
         ("migrations", [*manage, "makemigrations", "--check", "--dry-run"], production),
+        ("migration rules", [*manage, "check_migrations"], production),
         ("check --deploy", [*manage, "check", "--deploy", "--fail-level", "WARNING"], production),
     ]
     checks = [lambda each=each: _check(*each) for each in commands]

@@ -70,6 +70,7 @@ def check_request(environ: dict[str, str], listening: Listening) -> None:
             listen=listening.listen,
             allow_plain_http=_is_true(environ.get("VMPORTAL_ALLOW_HTTP")),
             tls_at_proxy=_is_true(environ.get("VMPORTAL_TLS_PROXY")),
+            test_switches=frozenset(filter(None, environ.get("VMPORTAL_UNSAFE_TEST_SWITCHES", "").split(","))),
         )
     )
     if problems and not _is_true(environ.get("DEBUG")):
@@ -194,7 +195,7 @@ def _start_everything(installation: Installation, listening: Listening, login: L
             supervisor.launch(write_configuration(installation, wanted), environ)
         run_setup(environ, installation, login, display)
         libvirtd.start_networks(installation)
-        with display.step("Starting web, worker, beat and watcher"):
+        with display.step("Starting web, gateway, worker, beat and watcher"):
             supervisor.start([program.name for program in wanted if not program.autostart])
             url = f"{listening.scheme}://{local_name(listening.listen)}:{listening.port}"
             installation.remember("address", {"url": environ["VMPORTAL_PUBLIC_URL"], "local": url, **_passed(environ)})

@@ -61,7 +61,8 @@ class DomainVerbs(Pools):
         """Define the packet filter and the domain; definitions of the same VM are replaced."""
         log = None if self.is_test else self._path(Pool.SERIAL, spec.serial_volume)
         disk, seed = self._path(Pool.DISKS, spec.disk_volume), self._path(Pool.DISKS, spec.seed_volume)
-        places = Places(disk, seed, log, self._base_of(spec.disk_volume))
+        cdrom = self._path(Pool.IMAGES, spec.cdrom_volume) if spec.cdrom_volume else None
+        places = Places(disk, seed, log, self._base_of(spec.disk_volume), cdrom)
         if not self.is_test:
             self.conn.nwfilterDefineXML(filter_xml(spec))
         self.conn.defineXML(domain_xml(spec, places, test=self.is_test))
@@ -208,7 +209,8 @@ class DomainVerbs(Pools):
 
     def wanted(self, spec: DomainSpec) -> Definition:
         """The definition that `define` would make."""
-        places = Places(spec.disk_volume, spec.seed_volume, None)
+        cdrom = self._path(Pool.IMAGES, spec.cdrom_volume) if spec.cdrom_volume else None
+        places = Places(spec.disk_volume, spec.seed_volume, None, cdrom=cdrom)
         return read(parse(domain_xml(spec, places, test=self.is_test)), "")
 
     # -- power

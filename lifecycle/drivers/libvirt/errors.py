@@ -80,6 +80,9 @@ TYPES: Final[dict[int, type[HypervisorError]]] = {
 #: libvirt passes errno on only as words, in the daemon's locale (C for a daemon).
 _NO_SPACE: Final = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
 
+#: A start that meets the end of the guest before it: that guest's packet filter still holds the port's name.
+_PASSING: Final = ("is already being removed",)
+
 
 def translate(error: libvirt.libvirtError, doing: str, *, alive: bool) -> HypervisorError:
     """The product's error for libvirt's. `doing` names the verb, for operators; `alive`: the connection still is."""
@@ -88,6 +91,8 @@ def translate(error: libvirt.libvirtError, doing: str, *, alive: bool) -> Hyperv
         return Transient(text)
     if any(words in text for words in _NO_SPACE):
         return OutOfSpace(text)
+    if code(error) == libvirt.VIR_ERR_OPERATION_FAILED and any(words in text for words in _PASSING):
+        return Busy(text)
     return TYPES.get(error.get_error_code(), Broken)(text)
 
 

@@ -26,6 +26,7 @@ _BALLOON_PERIOD_S: Final = 10
 class Places:
     """Where the guest's files are on its host.
 
+    `cdrom` is the CD in the drive, None without a drive.
     `base` is the golden image under the disk and its format, None when the disk stands alone (or is not made yet);
     `serial_log` is None where the connection's driver keeps no log.
     """
@@ -34,6 +35,7 @@ class Places:
     seed: str
     serial_log: str | None
     base: tuple[str, str] | None = None
+    cdrom: str | None = None
 
 
 def domain_xml(spec: DomainSpec, places: Places, *, test: bool = False) -> str:
@@ -48,11 +50,7 @@ def domain_xml(spec: DomainSpec, places: Places, *, test: bool = False) -> str:
         E.memory(str(spec.memory_mib), unit="MiB"),
         E.vcpu(str(spec.vcpus)),
         _cputune(spec),
-        E.os(
-            E.type("hvm", arch=spec.architecture, machine=_MACHINES.get(spec.architecture, "q35")),
-            E.boot(dev="hd"),
-            E.bootmenu(enable="no"),
-        ),
+        _os(spec),
         _features(spec),
         *_cpu(spec),
         _clock(spec),
@@ -69,6 +67,20 @@ def domain_xml(spec: DomainSpec, places: Places, *, test: bool = False) -> str:
 def mark_of(installation: str, project: str, vm_name: str, generation: int, maker: Maker = _OURS) -> Element:
     """The mark that says whose a domain is. With `maker` E it has no namespace: a call that sets it gives it one."""
     return maker.vm(installation=installation, project=project, name=vm_name, generation=str(generation))
+
+
+def _os(spec: DomainSpec) -> Element:
+    """With UEFI libvirt finds the host's firmware itself, and makes and removes the file of its variables (NVRAM)."""
+    os = E.os(
+        E.type("hvm", arch=spec.architecture, machine=_MACHINES.get(spec.architecture, "q35")),
+        *(E.boot(dev=device) for device in spec.boot),
+        E.bootmenu(enable="no"),
+    )
+    if spec.firmware == "uefi" and spec.domain_type != "test":
+        os.set("firmware", "efi")
+        # Secure boot would need the host's signed firmware and SMM, and refuses what its keys did not sign.
+        os.insert(1, E.firmware(E.feature(enabled="no", name="secure-boot")))
+    return os
 
 
 def _cputune(spec: DomainSpec) -> Element:
@@ -109,6 +121,7 @@ def _devices(spec: DomainSpec, places: Places) -> Element:
     return E.devices(
         _disk(places.disk, "vda", _driver("qcow2", discard="unmap", detect_zeroes="off"), *_base(places)),
         _disk(places.seed, "vdb", _driver("raw"), E.readonly()),
+        *_cdrom(places),
         E.controller(type="usb", model="none"),
         _interface(spec),
         _serial(places),
@@ -128,6 +141,15 @@ def _driver(disk_format: str, **attributes: str) -> Element:
 
 def _disk(path: str, target: str, driver: Element, *more: Element) -> Element:
     return E.disk(driver, E.source(file=path), E.target(dev=target, bus="virtio"), *more, type="file", device="disk")
+
+
+def _cdrom(places: Places) -> list[Element]:
+    """On SATA, where systems other than Linux and installers find it. The file is shared, and nobody's to write."""
+    if places.cdrom is None:
+        return []
+    source = E.source(E.seclabel(model="dac", relabel="no"), file=places.cdrom)
+    target = E.target(dev="sda", bus="sata")
+    return [E.disk(E.driver(name="qemu", type="raw"), source, target, E.readonly(), type="file", device="cdrom")]
 
 
 def _base(places: Places) -> list[Element]:

@@ -86,6 +86,17 @@ class NetworkVerbs(Session):
                         _update(found, _DELETE, host, flag)
 
     @verb
+    def bound(self, network: str) -> frozenset[str]:
+        """The MACs that have an address reserved, live or persistent."""
+        if self.is_test:
+            return frozenset()
+        with absent_is_fine():
+            found = self.conn.networkLookupByName(network)
+            hosts = [host for _flag, tree in _descriptions(found) for host in tree.iterfind("ip/dhcp/host")]
+            return frozenset(host.get("mac", "").lower() for host in hosts)
+        return frozenset()
+
+    @verb
     def leases(self, network: str) -> list[Lease]:
         """The addresses that guests hold now; none when the network is stopped or absent."""
         if self.is_test:

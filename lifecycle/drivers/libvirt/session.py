@@ -12,6 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import libvirt
 
+from lifecycle import tracing
 from lifecycle.domain.errors import Transient
 from lifecycle.drivers.libvirt.errors import translate
 from lifecycle.drivers.libvirt.events import Watch
@@ -53,7 +54,7 @@ def verb(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], 
     def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
         if not self.alive():
             raise Transient(f"{method.__name__}: the connection to the host was lost")
-        with self.lines.line():
+        with tracing.span(f"libvirt {method.__name__}"), self.lines.line():
             try:
                 return method(self, *args, **kwargs)
             except libvirt.libvirtError as error:

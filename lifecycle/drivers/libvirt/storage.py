@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 import libvirt
@@ -102,19 +103,21 @@ class StorageVerbs(Pools):
                 found.setAutostart(True)
 
     @verb
-    def create_overlay(self, volume: str, image: ImageRef, capacity_bytes: int) -> bool:
-        """A thin overlay of the golden image.
+    def create_overlay(self, volume: str, image: ImageRef | None, capacity_bytes: int) -> bool:
+        """A thin overlay of the golden image; without one, an empty disk.
 
         Raises:
             HypervisorError: `Gone` without the golden image; `Refused` when the disk would be smaller than it;
                 `Broken` when a volume of that name stands on something else.
         """
+        if image is None:
+            return self._make(Pool.DISKS, overlay_xml(volume, capacity_bytes, None), volume)[1]
         base = self._volume(Pool.IMAGES, image.volume)
         if base is None:
             raise Gone(f"image {image.volume} is not on the host")
         if capacity_bytes < base.info()[1]:
             raise Refused(f"a disk of {capacity_bytes} bytes is smaller than its image {image.volume}")
-        xml = overlay_xml(volume, capacity_bytes, base.path(), image.format)
+        xml = overlay_xml(volume, capacity_bytes, (base.path(), image.format))
         made, is_new = self._make(Pool.DISKS, xml, volume)
         if not (is_new or self.is_test or described(made).findtext("backingStore/path") == base.path()):
             raise Broken(f"volume {volume} is there and is no overlay of {image.volume}")
@@ -177,6 +180,13 @@ class StorageVerbs(Pools):
             with absent_is_fine():
                 found += [v.name() for v in other.listAllVolumes() if _backing(v) == path]
         return found
+
+    @verb
+    def base_of(self, pool: Pool, volume: str) -> str:
+        """The name of what it stands on, as its header says."""
+        found = self._volume(pool, volume)
+        path = None if found is None else _backing(found)
+        return PurePosixPath(path or "").name
 
     @verb
     def read_volume(self, pool: Pool, volume: str, offset: int, length: int) -> bytes:

@@ -30,14 +30,14 @@ def raw_volume_xml(name: str, capacity_bytes: int, mode: str) -> str:
     )
 
 
-def overlay_xml(name: str, capacity_bytes: int, base_path: str, base_format: str) -> str:
-    """A thin qcow2 file over a base, whose format is written down: it is never guessed from its content."""
+def overlay_xml(name: str, capacity_bytes: int, base: tuple[str, str] | None) -> str:
+    """A thin qcow2 file over a base (path, format), or an empty one. A format is never guessed from content."""
     return to_text(
         E.volume(
             E.name(name),
             E.capacity(str(capacity_bytes), unit="bytes"),
             E.allocation("0", unit="bytes"),
             E.target(E.format(type="qcow2"), E.permissions(E.mode("0600"))),
-            E.backingStore(E.path(base_path), E.format(type=base_format)),
+            *([E.backingStore(E.path(base[0]), E.format(type=base[1]))] if base else []),
         )
     )

@@ -51,7 +51,7 @@ class Command(BaseCommand):
 
 
 def _is_ready(recipe: BuildRecipe, store: Path) -> bool:
-    row = Image.objects.filter(name=recipe.name, status=Image.Status.READY).first()
+    row = Image.objects.filter(project__isnull=True, name=recipe.name, status=Image.Status.READY).first()
     return row is not None and (store / row.file_name).is_file()
 
 

@@ -1,23 +1,20 @@
 """The operators' page: hosts, work, mail and pushes, as the database knows them."""
 
-from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, Min, Q
+from django.db.models import Count, Q
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
-from lifecycle.models import VM, Cleanup, Finding, Host, Operation, Repair
+from lifecycle.models import VM, Cleanup, Finding, Host, Repair
 from lifecycle.realtime import push
-from lifecycle.services import alerts
+from lifecycle.services import alerts, operations
 from lifecycle.web.http import Request, signed_in
 
-#: A due operation that nobody took for so long means that no worker is at work.
-LATE = timedelta(seconds=20)
 #: Rows of each list; all are in the admin.
 SHOWN = 10
 
@@ -42,27 +39,14 @@ def index(request: Request) -> HttpResponse:
         "findings": list(waiting.select_related("host").order_by("first_seen_at")[:SHOWN]),
         "cleanups": list(Cleanup.objects.filter(done_at__isnull=True).select_related("vm", "host")[:SHOWN]),
         "shown": SHOWN,
+        "now": timezone.now(),
         "hosts": [(host, capacity_of(host)) for host in hosts],
-        "queue": queue(),
+        "queue": operations.queue(),
         "vm_count": VM.objects.live().count(),
         "push_available": push.available(),
     }
     template = "operators/_panel.html" if request.htmx else "operators/index.html"
     return render(request, template, context)
-
-
-def queue() -> dict[str, Any]:
-    """Open operations and how long the oldest has been due without anybody at work on it: one query."""
-    now = timezone.now()
-    waiting = Q(due_at__lte=now) & (Q(lease_until__isnull=True) | Q(lease_until__lt=now))
-    found = Operation.objects.exclude(status=Operation.Status.DONE).aggregate(
-        open=Count("pk"),
-        waiting=Count("pk", filter=waiting),
-        oldest=Min("due_at", filter=waiting),
-        recovered=Count("pk", filter=Q(recovered__gt=0)),
-    )
-    age = now - found["oldest"] if found["oldest"] else timedelta()
-    return {**found, "age_seconds": int(age.total_seconds()), "late": age > LATE}
 
 
 def capacity_of(host: Host) -> list[dict[str, Any]]:

@@ -3,14 +3,16 @@
 from django.contrib import messages
 from django.db.models import Count, Q
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods
 
 from lifecycle.domain.errors import DomainError
 from lifecycle.domain.states import State
 from lifecycle.models import Membership, Project
-from lifecycle.services import projects
+from lifecycle.services import operations, projects
+from lifecycle.web import dashboard
 from lifecycle.web.forms import ProjectForm
 from lifecycle.web.http import Request, SeeOther, signed_in
 
@@ -18,11 +20,11 @@ from lifecycle.web.http import Request, SeeOther, signed_in
 @require_GET
 @signed_in
 def home(request: Request) -> HttpResponse:
-    """To the only project, else to the list."""
-    slugs = list(Project.objects.visible_to(request.user).values_list("slug", flat=True)[:2])
-    if len(slugs) == 1:
-        return redirect("web:vms", slugs[0])
-    return redirect("web:projects")
+    """What runs, what changed and what waits for the reader; for operators also how the installation is."""
+    context = dashboard.overview(request.user)
+    if request.user.is_staff:
+        context |= {"installation": dashboard.installation(), "queue": operations.queue()}
+    return render(request, "home/_panel.html" if request.htmx else "home/index.html", context)
 
 
 @require_GET
@@ -53,7 +55,7 @@ def new(request: Request) -> HttpResponse:
             status = error.http_status
         else:
             messages.success(request, _("The project %(name)s is ready.") % {"name": project.slug})
-            return SeeOther(f"/projects/{project.slug}/vms/")
+            return SeeOther(reverse("web:vm-new", args=[project.slug]))
     elif request.method == "POST":
         status = 400
     return render(request, "projects/new.html", {"form": form}, status=status)

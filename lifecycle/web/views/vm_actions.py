@@ -20,7 +20,7 @@ from lifecycle.domain.errors import DomainError, Forbidden
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import USER_ACTIONS, Action
 from lifecycle.models import VM, Operation
-from lifecycle.services import operations
+from lifecycle.services import operations, vms
 from lifecycle.services.vms import request_action, set_deletion_protection
 from lifecycle.web.access import Place, place_of, vm_in
 from lifecycle.web.http import Request, SeeOther, next_or, signed_in
@@ -100,6 +100,22 @@ def protect(request: Request, slug: str, name: str) -> HttpResponse:
     if request.htmx:
         return _acted(vm)
     messages.success(request, _("Deletion protection is on.") if on else _("Deletion protection is off."))
+    return SeeOther(reverse("web:vm", args=[slug, name]))
+
+
+@post_only
+@signed_in
+def set_cdrom(request: Request, slug: str, name: str) -> HttpResponse:
+    """Put a CD into the drive at the next start (`cdrom`: its image's number), or take it out (empty)."""
+    place = place_of(request.user, slug)
+    vm = vm_in(place, name)
+    chosen = request.POST.get("cdrom", "")
+    number = int(chosen) if chosen.isascii() and chosen.isdigit() and len(chosen) < 10 else (0 if chosen else None)
+    try:
+        vms.set_cdrom(vm, number, user=request.user)
+    except DomainError as error:
+        return _refused(request, place, vm, error)
+    messages.success(request, _("The drive is changed: it counts from the next start on."))
     return SeeOther(reverse("web:vm", args=[slug, name]))
 
 

@@ -1,13 +1,16 @@
 """One VM: its page and the parts of it that are fetched again when something changed."""
 
 import uuid
+from datetime import timedelta
 from typing import Any
 
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from lifecycle.models import VM, Operation, SerialLog, Transition
+from lifecycle.models import VM, Image, Operation, SerialLog, Transition
+from lifecycle.services import metering
 from lifecycle.web.access import Place, buried_vm_in, place_of, vm_in
 from lifecycle.web.http import Request, page_param, signed_in
 from lifecycle.web.refusals import Refusal
@@ -15,6 +18,8 @@ from lifecycle.web.views.vm_list import with_operations
 
 MOMENTS = 10
 RECENT_OPERATIONS = 6
+REPAIRS = 5
+AVAILABILITY_WINDOW = timedelta(days=30)
 
 
 @require_GET
@@ -78,7 +83,7 @@ def head_context(place: Place, vm: VM) -> dict[str, Any]:
 
 
 def vm_context(request: Request, place: Place, vm: VM) -> dict[str, Any]:
-    """All but the serial output: four queries."""
+    """All but the serial output: six queries."""
     recent = list(Operation.objects.filter(vm=vm).select_related("user").prefetch_related("steps")[:RECENT_OPERATIONS])
     running = next((operation for operation in recent if not operation.is_done), None)
     page = page_param(request, "timeline")
@@ -87,6 +92,8 @@ def vm_context(request: Request, place: Place, vm: VM) -> dict[str, Any]:
         "place": place,
         "vm": vm,
         "disks": list(vm.disks.all()),
+        "key_people": list(vm.key_people.all()),
+        "cds": _cds(place),
         "operation": running,
         "latest": running or next(iter(recent), None),
         "recent": recent,
@@ -94,11 +101,18 @@ def vm_context(request: Request, place: Place, vm: VM) -> dict[str, Any]:
         "moments": moments[:MOMENTS],
         "timeline_page": page,
         "timeline_older": len(moments) > MOMENTS,
+        "repairs": list(vm.repairs.all()[:REPAIRS]),
+        "usage": metering.usage(vm, timezone.now() - AVAILABILITY_WINDOW),
         "request_id": uuid.uuid4(),
         "current": "overview",
         "fragment": "panel",
         "fragment_query": f"&timeline={page}",
     }
+
+
+def _cds(place: Place) -> list[Image]:
+    """What may be put into the drive."""
+    return list(Image.objects.usable_in(place.project).filter(kind="iso", status=Image.Status.READY).order_by("name"))
 
 
 def gone_context(vm: VM) -> dict[str, Any]:

@@ -1,0 +1,142 @@
+"""Operators' pages of money: price lists, the invoice run, payments, and who sees them."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+import time_machine
+from django.contrib.auth.models import Group
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from lifecycle.billing import invoices
+from lifecycle.domain.periods import Month
+from lifecycle.domain.pricing import Item
+from lifecycle.models import Credit, Host, Invoice, Payment, PriceList, Project, Seller, User
+from lifecycle.services import prices
+from lifecycle.services.bootstrap import BILLING_GROUP, bootstrap
+from tests import factories
+from tests.billing.tools import MARCH, feb, price_list, vm_born
+
+RUN = "/admin/lifecycle/invoice/run/"
+
+
+def page(name: str, *args: object) -> str:
+    return reverse(f"admin:lifecycle_{name}", args=args)
+
+
+@pytest.fixture
+def used(project: Project, host: Host, catalog: None) -> Project:
+    """A vCPU at 1.00 an hour, all February."""
+    price_list([(Item.VCPU, "1")])
+    vm_born(project, feb(1), "web-1")
+    return project
+
+
+@pytest.fixture
+def seller(db: None) -> Seller:
+    return Seller.objects.create(name="Clouds & Sons", address="Paris", country="FR")
+
+
+def test_a_price_list_is_copied_changed_looked_at_and_published(admin_client: Client, used: Project) -> None:
+    first = PriceList.objects.get()
+    admin_client.post(page("pricelist_changelist"), {"action": "copy", "_selected_action": [first.pk]})
+    draft = PriceList.objects.get(published_at=None)
+    assert draft.version == 2
+    price = draft.prices.get()
+    form = {
+        "title": "dearer", "currency": "EUR", "sustained": "[]", "sla": "[]",
+        "valid_from_0": "2031-01-01", "valid_from_1": "00:00:00",
+        "prices-TOTAL_FORMS": "1", "prices-INITIAL_FORMS": "1",
+        "prices-0-id": price.pk, "prices-0-price_list": draft.pk, "prices-0-item": "vcpu",
+        "prices-0-per_second": "0.000555555555556", "prices-0-free_hours": "0",
+    }  # fmt: skip
+    assert admin_client.post(page("pricelist_change", draft.pk), form).status_code == 302
+    price.refresh_from_db()
+    assert price.per_second == Decimal("0.000555555555556")
+    with time_machine.travel(MARCH + timedelta(days=3)):
+        admin_client.get("/projects/")
+        effect = admin_client.get(f"/admin/lifecycle/pricelist/{draft.pk}/effect", follow=True).content.decode()
+    assert "672.00" in effect.replace(",", "")
+    assert "1344.00" in effect.replace(",", "")
+    admin_client.post(page("pricelist_changelist"), {"action": "publish", "_selected_action": [draft.pk]})
+    draft.refresh_from_db()
+    assert draft.published_at
+    assert admin_client.post(page("pricelist_change", draft.pk), form).status_code == 403
+
+
+def test_wrong_tiers_are_refused_in_words(admin_client: Client, used: Project) -> None:
+    draft = prices.copy_price_list(PriceList.objects.get(), timezone.now() + timedelta(days=9))
+    form = {
+        "title": "x", "currency": "EUR", "sustained": '[["7", "1"]]', "sla": "[]",
+        "valid_from_0": "2031-01-01", "valid_from_1": "00:00:00",
+        "prices-TOTAL_FORMS": "0", "prices-INITIAL_FORMS": "0",
+    }  # fmt: skip
+    answer = admin_client.post(page("pricelist_change", draft.pk), form, follow=True)
+    assert "pairs of a bound" in answer.content.decode()
+    draft.refresh_from_db()
+    assert draft.sustained == []
+
+
+def test_a_run_is_looked_at_and_then_done(admin_client: Client, used: Project, seller: Seller) -> None:
+    with time_machine.travel(MARCH + timedelta(days=2)):
+        admin_client.get("/projects/")
+        dry = admin_client.get(RUN, follow=True).content.decode()
+        assert "672.00" in dry
+        assert "is drafted anew" in dry
+        assert not Invoice.objects.exists()
+        assert admin_client.post(RUN, follow=True).status_code == 200
+        assert Invoice.objects.get().is_draft
+        assert "stays as it is" in admin_client.get(RUN, follow=True).content.decode()
+    with time_machine.travel(MARCH + timedelta(days=5)):
+        admin_client.get("/projects/")
+        assert "is issued" in admin_client.get(RUN, follow=True).content.decode()
+        admin_client.post(RUN)
+    assert Invoice.objects.get().number == "VMP-000001"
+
+
+def test_invoices_are_issued_taken_back_and_exported(admin_client: Client, used: Project, seller: Seller) -> None:
+    draft = invoices.draft(used, Month(2026, 2))
+    assert draft
+    admin_client.post(page("invoice_changelist"), {"action": "issue", "_selected_action": [draft.pk]})
+    row = Invoice.objects.get()
+    assert row.number
+    admin_client.post(page("invoice_changelist"), {"action": "take_back", "_selected_action": [row.pk]})
+    assert row.open == 0
+    found = admin_client.post(page("invoice_changelist"), {"action": "export_json", "_selected_action": [row.pk]})
+    assert [each["net"] for each in found.json()] == ["672.00"]
+
+
+def test_payments_and_credits_are_entered(admin_client: Client, used: Project, seller: Seller) -> None:
+    row = invoices.issue(used, Month(2026, 2))
+    form = {"invoice": row.pk, "amount": "600", "method": "transfer", "reference": "bank 1"}
+    form |= {"received_at_0": "2026-03-09", "received_at_1": "10:00:00"}
+    admin_client.post(page("payment_add"), form)
+    assert Payment.objects.get().recorded_by is not None
+    assert row.open == 72
+    admin_client.post(page("credit_add"), {"project": used.pk, "amount": "5", "reason": "sorry"})
+    assert Credit.objects.get().granted_by is not None
+
+
+def test_the_billing_role_sees_money_and_no_machines(
+    as_user: Callable[[User], Client], used: Project, seller: Seller
+) -> None:
+    bootstrap()
+    clerk = factories.make_user("clerk", is_staff=True)
+    clerk.groups.add(Group.objects.get(name=BILLING_GROUP))
+    browser = as_user(clerk)
+    for name in ("invoice", "payment", "credit", "pricelist", "billingaccount"):
+        assert browser.get(page(f"{name}_changelist")).status_code == 200
+    for name in ("vm", "host", "operation", "user"):
+        assert browser.get(page(f"{name}_changelist")).status_code == 403
+    assert browser.get(f"/projects/{used.slug}/vms/").status_code == 404
+    assert browser.get(RUN, follow=True).status_code == 200
+
+
+def test_others_do_not_see_money(as_user: Callable[[User], Client], make_staff: Callable[..., User]) -> None:
+    browser = as_user(make_staff("lifecycle.view_vm"))
+    assert browser.get(page("invoice_changelist")).status_code == 403
+    assert browser.get(RUN, follow=True).status_code == 403
+    assert browser.post(RUN, follow=True).status_code == 403

@@ -1,0 +1,462 @@
+"""Invoices: derived to the byte, issued once with numbers without gaps, fixed, corrected, paid, reminded of."""
+
+import csv
+import io
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+import time_machine
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from pypdf import PdfReader
+
+from lifecycle.billing import documents, intervals, invoices
+from lifecycle.domain.errors import InvalidInput, NotFound, StateConflict
+from lifecycle.domain.periods import Month
+from lifecycle.domain.pricing import Item, Sort
+from lifecycle.domain.states import State
+from lifecycle.models import (
+    VM,
+    Credit,
+    Invoice,
+    InvoiceLine,
+    MachineType,
+    Payment,
+    Project,
+    Seller,
+    TaxRate,
+    User,
+    guards,
+)
+from lifecycle.services import invoices as service
+from lifecycle.services import prices
+from tests import factories
+from tests.billing.tools import MARCH, SLA, crash, delete, feb, price_list, start, stop, vm_born
+from tests.services.tools import at_once, no_change, refusal, undone
+
+pytestmark = [pytest.mark.bothdb, pytest.mark.django_db, pytest.mark.usefixtures("host")]
+
+D = Decimal
+MONTH = Month(2026, 2)
+
+
+@pytest.fixture
+def shape(db: None) -> MachineType:
+    return factories.make_machine_type("standard-1", vcpus=1, memory_mib=1024, family="standard")
+
+
+@pytest.fixture
+def seller(db: None) -> Seller:
+    TaxRate.objects.create(country="FR", percent=D(20))
+    return Seller.objects.create(name="Clouds & Sons", address="1 Rue du Ciel\n75001 Paris", country="FR", tax_id="FR1")
+
+
+@pytest.fixture
+def vm(project: Project, shape: MachineType) -> VM:
+    """Runs all February; 672 vCPU-hours at 0.036: 24.19, GiB-hours at 0.0072: 4.84, disk: 0.12. Together 29.15."""
+    price_list(sla=SLA)
+    return vm_born(project, feb(1), "web-1", machine_type=shape)
+
+
+def issued(project: Project, month: Month = MONTH) -> Invoice:
+    return invoices.issue(project, month)
+
+
+# -- drafts --------------------------------------------------------------------------------------
+
+
+def test_a_draft_is_made_once_and_left_alone(project: Project, vm: VM) -> None:
+    first = invoices.draft(project, MONTH)
+    assert first
+    assert (first.net, first.total, first.number) == (D("29.15"), D("29.15"), "")
+    with no_change():
+        assert invoices.draft(project, MONTH) == first
+
+
+def test_a_draft_follows_what_changes_before_it_is_issued(project: Project, vm: VM, seller: Seller) -> None:
+    first = invoices.draft(project, MONTH)
+    assert first
+    stop(vm, feb(15))
+    second = invoices.draft(project, MONTH)
+    assert second
+    assert second.net < first.net
+    assert Invoice.objects.count() == 1
+    assert second.net == sum((line.amount for line in second.lines.all()), D(0))
+
+
+def test_a_month_of_nothing_has_no_draft(project: Project, vm: VM) -> None:
+    assert invoices.draft(project, Month(2026, 1)) is None
+    with refusal(NotFound, match="nothing to bill"):
+        invoices.issue(project, Month(2026, 1))
+
+
+def test_the_month_is_that_of_the_projects_time_zone(project: Project, vm: VM) -> None:
+    prices.change_account(project, {"time_zone": "America/New_York"}, user=None)
+    made = invoices.draft(project, MONTH)
+    assert made
+    assert (made.period_start, made.period_end) == (feb(1, 5), MARCH + timedelta(hours=5))
+
+
+def test_a_changed_time_zone_bills_no_hour_twice(project: Project, vm: VM, seller: Seller) -> None:
+    first = issued(project)
+    prices.change_account(project, {"time_zone": "America/New_York"}, user=None)
+    second = invoices.draft(project, MONTH.next)
+    assert second
+    assert second.period_start == first.period_end == MARCH
+    assert second.period_end == datetime(2026, 4, 1, 4, tzinfo=UTC)
+
+
+# -- issuing -------------------------------------------------------------------------------------
+
+
+def test_an_issued_invoice_has_number_date_tax_and_seller(project: Project, vm: VM, seller: Seller) -> None:
+    made = issued(project)
+    assert made.number == "VMP-000001"
+    assert (made.net, made.tax, made.total) == (D("29.15"), D("5.83"), D("34.98"))
+    assert made.seller["name"] == "Clouds & Sons"
+    assert made.due_at
+    assert made.issued_at
+    assert made.due_at - made.issued_at == timedelta(days=14)
+
+
+def test_what_is_issued_is_issued_once(project: Project, vm: VM, seller: Seller) -> None:
+    made = issued(project)
+    with refusal(StateConflict, match="issued already"):
+        service.issue(made, made.digest)
+    stop(vm, feb(15))
+    with no_change():
+        assert invoices.draft(project, MONTH) == made
+
+
+def test_what_changed_meanwhile_is_not_issued(project: Project, vm: VM, seller: Seller) -> None:
+    made = invoices.draft(project, MONTH)
+    assert made
+    with refusal(StateConflict, match="changed"):
+        service.issue(made, "another")
+
+
+def test_nothing_is_issued_without_a_seller_or_before_the_month_is_over(project: Project, vm: VM) -> None:
+    invoices.draft(project, MONTH)
+    with pytest.raises(InvalidInput, match="seller"):
+        issued(project)
+    Seller.objects.create(name="x", address="y", country="FR")
+    with time_machine.travel(feb(20)), pytest.raises(InvalidInput, match="not over"):
+        issued(project)
+
+
+def test_a_customer_in_another_state_of_the_union_owes_the_tax(project: Project, vm: VM, seller: Seller) -> None:
+    prices.change_account(project, {"country": "DE", "tax_id": "DE9"}, user=None)
+    made = issued(project)
+    assert made.reverse_charge
+    assert made.tax == 0
+    assert made.total == made.net
+
+
+def test_numbers_have_no_gaps_even_when_an_issue_fails(
+    project: Project, shape: MachineType, vm: VM, seller: Seller
+) -> None:
+    other = factories.make_project()
+    vm_born(other, feb(1), "web-1", machine_type=shape)
+    issued(project)
+    made = invoices.draft(other, MONTH)
+    assert made
+    with undone():
+        service.issue(made, made.digest)
+    assert [issued(other).sequence, issued(project, MONTH.next).sequence] == [2, 3]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_that_issue_at_once_issue_one(project: Project, vm: VM, seller: Seller) -> None:
+    made = invoices.draft(project, MONTH)
+    assert made
+    found = at_once([lambda: service.issue(made, made.digest)] * 3)
+    assert sorted(type(each).__name__ for each in found) == ["Invoice", "StateConflict", "StateConflict"]
+    assert list(Invoice.objects.values_list("sequence", flat=True)) == [1]
+    remove_what_is_issued()
+
+
+def remove_what_is_issued() -> None:
+    """So that the tests' database can be emptied; nothing of the product does this."""
+    InvoiceLine.objects.all().delete()
+    Invoice.objects.all().delete()
+
+
+def test_the_database_refuses_every_change_of_an_issued_invoice(project: Project, vm: VM, seller: Seller) -> None:
+    made = issued(project)
+    line = made.lines.first()
+    assert line
+    for change in (
+        lambda: Invoice.objects.filter(pk=made.pk).update(total=1, net=1, tax=0),
+        lambda: Invoice.objects.filter(pk=made.pk).update(status="draft", number="", sequence=None, issued_at=None),
+        lambda: Invoice.objects.filter(pk=made.pk).update(customer={}),
+        lambda: InvoiceLine.objects.filter(pk=line.pk).update(amount=0),
+        lambda: InvoiceLine.objects.create(invoice=made, position=99, sort="usage", quantity="1", rate=1, amount=1),
+    ):
+        with pytest.raises(IntegrityError, match=guards.ISSUED_FIXED), transaction.atomic():
+            change()
+
+
+def test_an_invoice_that_does_not_add_up_is_refused(project: Project, vm: VM) -> None:
+    made = invoices.draft(project, MONTH)
+    assert made
+    with pytest.raises(IntegrityError, match="an_invoice_adds_up"), transaction.atomic():
+        Invoice.objects.filter(pk=made.pk).update(total=made.total + D("0.01"))
+
+
+def test_a_project_has_one_invoice_a_month(project: Project, vm: VM) -> None:
+    made = invoices.draft(project, MONTH)
+    assert made
+    made.pk = None
+    with pytest.raises(IntegrityError), transaction.atomic():
+        made.save(force_insert=True)
+
+
+# -- credits -------------------------------------------------------------------------------------
+
+
+def test_a_credit_is_taken_once_over_all_invoices(project: Project, vm: VM, seller: Seller) -> None:
+    prices.grant_credit(project, D(40), "welcome", user=None)
+    assert issued(project).net == 0
+    assert prices.credits_left(project)[0][1] == D("10.85")
+    third = issued(project, MONTH.next)
+    assert third.lines.filter(sort=Sort.CREDIT).get().amount == D("-10.85")
+    assert prices.credits_left(project) == []
+
+
+def test_two_drafts_do_not_take_the_same_credit(project: Project, vm: VM, seller: Seller) -> None:
+    prices.grant_credit(project, D(20), "welcome", user=None)
+    first, second = invoices.draft(project, MONTH), invoices.draft(project, MONTH.next)
+    assert first
+    assert second
+    service.issue(first, first.digest)
+    with refusal(StateConflict, match="used meanwhile"):
+        service.issue(second, second.digest)
+    assert not issued(project, MONTH.next).lines.filter(sort=Sort.CREDIT).exists()
+    assert Credit.objects.get().uses.count() == 1
+
+
+# -- corrections ---------------------------------------------------------------------------------
+
+
+def test_a_credit_note_takes_back_all_or_a_part(project: Project, vm: VM, seller: Seller) -> None:
+    made = issued(project)
+    part = service.credit_note(made, "half of it", net=D("10.01"))
+    assert (part.number, part.net, part.tax, part.total) == ("VMP-000002", D("-10.01"), D("-2.00"), D("-12.01"))
+    assert made.open == D("22.97")
+    rest = service.credit_note(made, "the rest")
+    assert part.total + rest.total == -made.total
+    assert made.open == 0
+    with refusal(InvalidInput, match="0.00 left"):
+        service.credit_note(made, "more")
+
+
+def test_a_credit_note_has_a_reason_and_corrects_an_issued_invoice(project: Project, vm: VM, seller: Seller) -> None:
+    made = invoices.draft(project, MONTH)
+    assert made
+    with refusal(StateConflict):
+        service.credit_note(made, "why")
+    made = issued(project)
+    for reason, net in (("", None), ("why", D(0)), ("why", D("29.16")), ("why", D(-1))):
+        with refusal(InvalidInput):
+            service.credit_note(made, reason, net=net)
+
+
+# -- payments and dunning ------------------------------------------------------------------------
+
+
+def test_payments_are_recorded_once_and_add_up(project: Project, vm: VM, seller: Seller, superuser: User) -> None:
+    made = issued(project)
+    for _again in range(2):
+        service.record_payment(made, D(10), "transfer", "bank 1", user=superuser)
+    assert made.open == D("24.98")
+    service.record_payment(made, D("24.98"), "card", "pi_1", user=None)
+    assert made.open == 0
+    assert Payment.objects.count() == 2
+
+
+@pytest.mark.parametrize(
+    ("amount", "method", "reference"),
+    [
+        ("0", "transfer", "x"),
+        ("1.001", "transfer", "x"),
+        ("1", "gold", "x"),
+        ("1", "transfer", " "),
+        ("2", "card", "bank 1"),
+    ],
+)
+def test_a_payment_that_makes_no_sense_is_refused(
+    project: Project, vm: VM, seller: Seller, amount: str, method: str, reference: str
+) -> None:
+    made = issued(project)
+    service.record_payment(made, D(10), "transfer", "bank 1", user=None)
+    with refusal(InvalidInput):
+        service.record_payment(made, D(amount), method, reference, user=None)
+
+
+def test_a_draft_is_not_paid(project: Project, vm: VM) -> None:
+    made = invoices.draft(project, MONTH)
+    assert made
+    with refusal(StateConflict):
+        service.record_payment(made, D(1), "transfer", "x", user=None)
+
+
+def test_a_payment_is_never_changed(project: Project, vm: VM, seller: Seller) -> None:
+    service.record_payment(issued(project), D(1), "transfer", "x", user=None)
+    with pytest.raises(IntegrityError, match=guards.PAYMENTS_FIXED), transaction.atomic():
+        Payment.objects.update(amount=2)
+
+
+def test_reminders_rise_with_the_days_and_end_with_the_payment(project: Project, vm: VM, seller: Seller) -> None:
+    made = issued(project)
+    assert made.due_at
+
+    def remind(days: float) -> int | None:
+        assert made.due_at
+        sent = service.remind(made, made.due_at + timedelta(days=days))
+        return sent.level if sent else None
+
+    assert [remind(days) for days in (-1, 0.5, 1, 2, 13)] == [None, None, 1, None, None]
+    assert [remind(days) for days in (14, 14, 40, 60)] == [2, None, 3, None]
+    assert list(service.overdue(made.due_at + timedelta(days=2))) == [made]
+    service.record_payment(made, made.total, "transfer", "x", user=None)
+    assert list(service.unpaid()) == []
+
+
+def test_what_is_paid_late_is_reminded_of_no_more(project: Project, vm: VM, seller: Seller) -> None:
+    made = issued(project)
+    service.credit_note(made, "all of it")
+    assert service.remind(made, timezone.now() + timedelta(days=99)) is None
+
+
+# -- the run -------------------------------------------------------------------------------------
+
+
+def test_the_run_drafts_what_is_over_and_issues_what_is_old_enough(
+    project: Project, shape: MachineType, vm: VM, seller: Seller
+) -> None:
+    vm_born(factories.make_project("other"), feb(10), "web-1", machine_type=shape)
+    with time_machine.travel(MARCH + timedelta(days=1)):
+        first = invoices.run()
+    assert (len(first.drafted), len(first.issued)) == (2, 0)
+    with time_machine.travel(MARCH + timedelta(days=4)):
+        second = invoices.run()
+        assert [(str(i.project), i.month, i.number) for i in second.issued] == [
+            ("lab", "2026-02", "VMP-000001"),
+            ("other", "2026-02", "VMP-000002"),
+        ]
+        with no_change():
+            assert invoices.run().issued == []
+
+
+def test_a_run_without_a_seller_issues_nothing(project: Project, vm: VM) -> None:
+    with time_machine.travel(MARCH + timedelta(days=40)):
+        result = invoices.run()
+    assert (len(result.drafted), len(result.issued)) == (2, 0)
+
+
+# -- behind a line -------------------------------------------------------------------------------
+
+
+def test_every_line_opens_its_exact_intervals(project: Project, shape: MachineType, vm: VM) -> None:
+    """Cut by the month, by a repair and by a new price list in its midst; sums are the lines' quantities."""
+    price_list([(Item.VCPU, "1"), (Item.DISK, "0.1")], feb(10, 7.5))
+    crash(vm, feb(3, 1.23456), feb(4))
+    stop(vm, feb(11))
+    start(vm, feb(12))
+    delete(vm_born(project, feb(1) - timedelta(days=3), "old", machine_type=shape), feb(20))
+    made = invoices.draft(project, MONTH)
+    assert made
+    measured = [line for line in made.lines.all() if line.sort in intervals.MEASURED]
+    assert len(measured) == 3 + 2 + 1 + 3 + 2
+    for line in measured:
+        parts = list(intervals.of_line(line))
+        assert sum((part.quantity for part in parts), D(0)) == D(line.quantity), line.item
+    vcpu = next(line for line in measured if line.name == "web-1" and line.item == "vcpu" and line.version == 1)
+    assert [(p.state, p.start, p.end) for p in intervals.of_line(vcpu)] == [
+        (State.RUNNING, feb(1), feb(3, 1.23456)),
+        (State.RUNNING, feb(4), feb(10, 7.5)),
+    ]
+
+
+def test_the_credit_of_the_sla_leads_to_its_repairs(project: Project, vm: VM) -> None:
+    crash(vm, feb(8), feb(8), State.TERMINATED)
+    made = invoices.draft(project, MONTH)
+    assert made
+    line = made.lines.get(sort=Sort.SLA)
+    assert intervals.repairs_of(line) == [vm.repairs.get()]
+    assert line.rate == 50
+
+
+# -- documents -----------------------------------------------------------------------------------
+
+
+def text_of(pdf: bytes) -> str:
+    return "\n".join(page.extract_text() for page in PdfReader(io.BytesIO(pdf)).pages)
+
+
+@pytest.mark.parametrize(
+    ("language", "words"), [("en", ("Invoice", "Total", "29.15")), ("fr", ("Facture", "Total", "29,15"))]
+)
+def test_the_pdf_is_an_invoice_in_both_languages(
+    project: Project, vm: VM, seller: Seller, language: str, words: tuple[str, ...]
+) -> None:
+    prices.change_account(project, {"language": language, "name": "Olivia & Co <b>"}, user=None)
+    text = text_of(documents.pdf(issued(project)))
+    for word in (*words, "VMP-000001", "Clouds & Sons", "Olivia & Co <b>", "web-1", "RUNNING"):
+        assert word in text
+
+
+def test_the_pdf_is_right_at_300_lines(project: Project, vm: VM, seller: Seller) -> None:
+    made = invoices.draft(project, MONTH)
+    assert made
+    pattern = made.lines.first()
+    assert pattern
+    one = {"kind": "standard", "zone": "zone-a", "version": 1, "quantity": "3600", "rate": D("0.01"), "amount": D(36)}
+    lines = [
+        InvoiceLine(invoice=made, position=n, sort="usage", vm=vm, name=f"web-{n}", item="disk", **one)
+        for n in range(4, 301)
+    ]
+    InvoiceLine.objects.bulk_create(lines)
+    reader = PdfReader(io.BytesIO(documents.pdf(made)))
+    assert len(reader.pages) > 5
+    text = "\n".join(page.extract_text() for page in reader.pages)
+    assert all(f"web-{n}" in text for n in range(4, 301))
+    assert f"Page {len(reader.pages)} / {len(reader.pages)}" in text
+
+
+def test_the_document_fetches_nothing() -> None:
+    with pytest.raises(documents._NoFetch):
+        documents._refuse("file:///etc/passwd")
+
+
+def test_the_csv_holds_every_line_and_the_sums(project: Project, vm: VM) -> None:
+    made = invoices.draft(project, MONTH)
+    assert made
+    rows = list(csv.DictReader(io.StringIO(documents.as_csv(made))))
+    assert [(row["vm"], row["item"], row["amount"]) for row in rows[:3]] == [
+        ("web-1", "vcpu", "24.19"),
+        ("web-1", "memory", "4.84"),
+        ("web-1", "disk", "0.12"),
+    ]
+    assert [(row["title"], row["amount"]) for row in rows[-3:]] == [
+        ("net", "29.15"),
+        ("tax", "0.00"),
+        ("total", "29.15"),
+    ]
+    assert sum(D(row["amount"]) for row in rows[:-3]) == made.net
+    assert json.loads(documents.as_json(made))["lines"][0]["amount"] == "24.19"
+
+
+def test_no_cell_of_the_csv_is_a_formula() -> None:
+    assert documents._safe("=1+1") == "'=1+1"
+    assert documents._safe("web-1") == "web-1"
+
+
+def test_the_pdf_of_a_credit_note_says_what_it_corrects_and_why(project: Project, vm: VM, seller: Seller) -> None:
+    note = service.credit_note(issued(project), "The network was away.")
+    text = text_of(documents.pdf(note))
+    assert "Credit note VMP-000002" in text
+    assert "VMP-000001" in text
+    assert "The network was away." in text
