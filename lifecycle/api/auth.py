@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from lifecycle.api.errors import ApiError, not_found
 from lifecycle.api.registry import Method
 from lifecycle.models import ApiToken, Project, User
-from lifecycle.services import rates, tokens
+from lifecycle.services import rates, service_keys, tokens
 from lifecycle.services.places import Place
 
 _CHALLENGE = 'Bearer realm="vmportal"'
@@ -36,7 +36,7 @@ def authenticate(request: HttpRequest) -> Credential:
     kind, _, secret = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() != "bearer" or not secret.strip():
         raise _unauthenticated("Request is missing required authentication credential: send Authorization: Bearer.")
-    token = tokens.find(secret.strip())
+    token = tokens.find(secret.strip()) or service_keys.find(secret.strip())
     if token is None:
         raise _unauthenticated("Request had invalid authentication credentials: unknown, expired or revoked token.")
     credential = Credential(token.user, token)

@@ -2,11 +2,12 @@
 
 from django.urls import path, re_path
 
-from lifecycle.api import batch, docs, http
+from lifecycle.api import batch, docs, http, oauth
 
 app_name = "api"
 
 urlpatterns = [
+    path("token", oauth.token, name="token"),
     path("docs/api", docs.page, name="docs"),
     path("docs/api/openapi.json", docs.openapi_json, name="openapi"),
     path("batch/compute/v1", batch.batch, name="batch"),

@@ -39,6 +39,9 @@ class ApiToken(models.Model):
     beginning = models.CharField(
         _("begins with"), max_length=12, help_text=_("The start of the secret, to tell tokens apart.")
     )
+    # Of a service account's key: what it signs is found by the one and checked by the other.
+    key_id = models.CharField(_("key id"), max_length=40, unique=True, null=True, blank=True, editable=False)
+    public_key = models.TextField(_("public key"), blank=True, default="", db_default="", editable=False)
     projects = models.ManyToManyField(Project, related_name="api_tokens", verbose_name=_("projects"))
     may_write = models.BooleanField(_("may change things"), default=False)
     created_at = models.DateTimeField(_("created"), default=timezone.now)

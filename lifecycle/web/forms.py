@@ -368,6 +368,12 @@ class TokenForm(PortalForm):
     access = forms.ChoiceField(
         label=_("Access"), choices=[("read", _("reads")), ("write", _("reads and changes"))], initial="read"
     )
+    kind = forms.ChoiceField(
+        label=_("Kind"),
+        choices=[("token", _("token, shown once")), ("key", _("key file of a service account, for one project"))],
+        initial="token",
+        required=False,
+    )
     days = forms.IntegerField(
         label=_("Days until it expires"), initial=90, min_value=tokens.DAYS[0], max_value=tokens.DAYS[-1]
     )

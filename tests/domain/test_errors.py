@@ -18,7 +18,7 @@ def test_every_refusal_has_a_code_of_its_own() -> None:
 
 @pytest.mark.parametrize("error", DOMAIN, ids=lambda e: e.__name__)
 def test_every_refusal_has_a_status_a_client_understands(error: type[DomainError]) -> None:
-    assert error.http_status in {400, 403, 404, 409, 500, 503, 504}
+    assert error.http_status in {400, 403, 404, 409, 412, 500, 503, 504}
 
 
 @pytest.mark.parametrize("error", HYPERVISOR, ids=lambda e: e.__name__)

@@ -1,6 +1,7 @@
 """The page of one's access tokens, and the command that makes one."""
 
 import io
+import json
 import re
 
 import pytest
@@ -9,6 +10,7 @@ from django.test import Client
 
 from lifecycle.models import ApiToken, Project, User
 from lifecycle.services import tokens
+from tests import factories
 from tests.web.conftest import Browser
 
 FORM = {"name": "laptop", "projects": ["lab"], "access": "write", "days": "30"}
@@ -51,6 +53,17 @@ def test_a_revoked_token_says_so(as_owner: Client, owner: User, project: Project
     page = as_owner.get("/account/tokens/").content.decode()
     assert "revoked" in page
     assert f"/account/tokens/{token.pk}/revoke/" not in page
+
+
+def test_a_key_file_is_handed_out_once(as_owner: Client, owner: User, project: Project) -> None:
+    answer = as_owner.post("/account/tokens/", {**FORM, "kind": "key"})
+    assert answer["Content-Disposition"].startswith("attachment")
+    key = json.loads(answer.content)
+    assert key["token_uri"].endswith("/token")
+    assert "BEGIN PRIVATE KEY" in key["private_key"]
+    assert key["private_key"] not in as_owner.get("/account/tokens/").content.decode()
+    factories.make_project("other", owner=owner)
+    assert as_owner.post("/account/tokens/", {**FORM, "kind": "key", "projects": ["lab", "other"]}).status_code == 400
 
 
 def test_many_tokens_come_in_pages(as_owner: Client, owner: User, project: Project) -> None:

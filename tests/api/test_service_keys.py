@@ -1,0 +1,117 @@
+"""Service accounts: Google's own libraries sign with the JSON key, and what they sign opens the API."""
+
+import json
+import time
+from datetime import timedelta
+from typing import Any
+from urllib.parse import parse_qs
+
+import jwt
+import pytest
+from django.test import Client
+from django.utils import timezone
+from google.auth import transport
+from google.oauth2 import service_account
+
+from lifecycle.api import oauth
+from lifecycle.models import VM, ApiToken, Project, User
+from lifecycle.services import service_keys
+from tests.api.conftest import INSTANCES, Program
+
+
+@pytest.fixture
+def key(owner: User, project: Project) -> dict[str, Any]:
+    """Olivia's key for `lab`."""
+    _token, text = service_keys.create(owner, "ci", project, may_write=True, days=30, token_uri=oauth.token_uri())
+    return dict(json.loads(text))
+
+
+class ToTheProduct(transport.Request):
+    """google-auth's requests, answered by the product."""
+
+    def __call__(
+        self, url: Any, method: Any = "GET", body: Any = None, headers: Any = None, timeout: Any = None, **_more: Any
+    ) -> Any:
+        assert url == oauth.token_uri()
+        text = body.decode() if isinstance(body, bytes) else body
+        answer = Client().post("/token", {name: values[0] for name, values in parse_qs(text).items()})
+        return type("Answer", (), {"status": answer.status_code, "headers": answer.headers, "data": answer.content})
+
+
+def signed(key: dict[str, Any], **claims: Any) -> str:
+    """What the key's holder signs, in order unless `claims` say otherwise."""
+    now = int(time.time())
+    whole = {"iss": key["client_email"], "aud": key["token_uri"], "iat": now, "exp": now + 600, **claims}
+    return jwt.encode(whole, key["private_key"], algorithm="RS256", headers={"kid": key["private_key_id"]})
+
+
+def test_googles_library_exchanges_the_key(key: dict[str, Any], vm: VM) -> None:
+    credentials = service_account.Credentials.from_service_account_info(
+        key, scopes=["https://www.googleapis.com/auth/compute"]
+    )
+    credentials.refresh(ToTheProduct())
+    asking = Program(credentials.token)
+    assert asking("GET", f"{INSTANCES}/web-1")["name"] == "web-1"
+    asking("POST", f"{INSTANCES}/web-1/stop")
+    assert asking.status == 200
+
+
+def test_googles_library_signs_calls_itself(key: dict[str, Any], vm: VM) -> None:
+    credentials = service_account.Credentials.from_service_account_info(
+        key, always_use_jwt_access=True, scopes=["https://www.googleapis.com/auth/compute"]
+    )
+    credentials._create_self_signed_jwt("https://compute.googleapis.com/")
+    credentials.refresh(ToTheProduct())
+    asking = Program(credentials.token)
+    assert asking("GET", f"{INSTANCES}/web-1")["name"] == "web-1"
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"aud": "https://elsewhere.example/token"},
+        {"iss": "somebody@else.example"},
+        {"sub": "somebody@else.example"},
+        {"exp": int(time.time()) - 300},
+        {"exp": int(time.time()) + 7200},
+        {"iat": int(time.time()) + 600, "exp": int(time.time()) + 1200},
+    ],
+)
+def test_what_is_not_in_order_is_refused(claims: dict[str, Any], key: dict[str, Any], vm: VM) -> None:
+    answer = Client().post("/token", {"grant_type": service_keys.GRANT, "assertion": signed(key, **claims)})
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+
+
+def test_another_key_and_another_algorithm_are_refused(
+    key: dict[str, Any], owner: User, project: Project, vm: VM
+) -> None:
+    _token, text = service_keys.create(owner, "other", project, may_write=True, days=1, token_uri=oauth.token_uri())
+    forged = {**key, "private_key": json.loads(text)["private_key"]}
+    claims = {"iss": key["client_email"], "iat": int(time.time()), "exp": int(time.time()) + 60}
+    none = jwt.encode(claims, "", algorithm="none", headers={"kid": key["private_key_id"]})
+    secret = jwt.encode(claims, "x" * 40, algorithm="HS256", headers={"kid": key["private_key_id"]})
+    for token in (signed(forged), none, secret, "a.b.c", "vmx_nonsense"):
+        asking = Program(token)
+        asking("GET", INSTANCES)
+        assert asking.status == 401
+
+
+def test_a_revoked_or_expired_key_opens_nothing(key: dict[str, Any], vm: VM) -> None:
+    secret, _seconds = service_keys.exchange(signed(key), oauth.token_uri())
+    Program(secret)("GET", INSTANCES)
+    for change in ({"revoked_at": timezone.now()}, {"expires_at": timezone.now() - timedelta(seconds=1)}):
+        ApiToken.objects.update(revoked_at=None)
+        ApiToken.objects.update(**change)
+        for token in (secret, signed(key)):
+            asking = Program(token)
+            asking("GET", INSTANCES)
+            assert asking.status == 401
+
+
+def test_the_private_key_is_not_kept(key: dict[str, Any]) -> None:
+    assert "PRIVATE" not in str(ApiToken.objects.values().get())
+
+
+def test_the_door_says_what_it_takes(db: None) -> None:
+    assert Client().get("/token").status_code == 405
+    assert Client().post("/token", {"grant_type": "password"}).json()["error"] == "unsupported_grant_type"
