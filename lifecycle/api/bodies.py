@@ -42,6 +42,14 @@ def mapping(body: Mapping[str, Any], name: str, path: str) -> dict[str, Any]:
     return value
 
 
+def words(body: Mapping[str, Any], name: str, path: str) -> dict[str, str]:
+    """An object of strings; an empty one when it is not there."""
+    value = mapping(body, name, path)
+    if not all(isinstance(item, str) for item in value.values()):
+        raise invalid(f"{path}.{name}", value, "Its values must be strings.")
+    return value
+
+
 def items(body: Mapping[str, Any], name: str, path: str) -> list[dict[str, Any]]:
     """A list of objects; an empty one when it is not there."""
     value = body.get(name, [])

@@ -2,6 +2,8 @@
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
@@ -13,7 +15,10 @@ from lifecycle.api import auth, fields, methods, registry
 from lifecycle.api.call import Call
 from lifecycle.api.errors import ApiError, invalid, response_of
 from lifecycle.api.links import Links
+from lifecycle.api.registry import Method
 from lifecycle.domain.errors import DomainError
+from lifecycle.models import Project
+from lifecycle.services import audit
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +48,18 @@ def _answered(request: HttpRequest, path: str) -> HttpResponse:
         raise _no_method(verb, path, verbs)
     credential = auth.authenticate(request)
     query = _query(request, overridden=verb != request.method and request.method == "POST")
+    with noted(found, credential, path):
+        return _called(request, path, found, values, credential, query)
+
+
+def _called(
+    request: HttpRequest,
+    path: str,
+    found: Method,
+    values: dict[str, str],
+    credential: auth.Credential,
+    query: dict[str, str],
+) -> HttpResponse:
     mask = fields.parse(query.get("fields", ""))
     place = auth.place_for(credential, found, values["project"])
     host = request.get_host()
@@ -59,6 +76,31 @@ def _answered(request: HttpRequest, path: str) -> HttpResponse:
     response = JsonResponse(fields.apply(mask, dict(found.handler(call))))
     response["Cache-Control"] = "private, no-store"
     return response
+
+
+@contextmanager
+def noted(method: Method, credential: auth.Credential, path: str) -> Iterator[None]:
+    """Write the call to the audit log, however it ends: who, by which token, what, and with which status."""
+    status = 500
+    try:
+        yield
+        status = 200
+    except ApiError as error:
+        status = error.code
+        raise
+    except DomainError as error:
+        status = error.http_status
+        raise
+    finally:
+        details = {"path": path[:200].replace("\0", "?"), "status": status, "token": credential.token.beginning}
+        project = _project_of(credential, path)
+        audit.record("api.call", project=project, user=credential.user, target=method.id, details=details)
+
+
+def _project_of(credential: auth.Credential, path: str) -> Project | None:
+    """The project a call named, if its person may see it: the log of others is not written to."""
+    name = path.split("/")[1].replace("\0", "?")
+    return Project.objects.visible_to(credential.user).filter(slug=name).first()
 
 
 def _no_method(verb: str, path: str, verbs: set[str]) -> ApiError:

@@ -37,6 +37,7 @@ def request_of(call: Call, zone: Zone) -> VMRequest:
         automatic_restart=bodies.flag(scheduling, "automaticRestart", "resource.scheduling", default=True),
         host_error_timeout_seconds=bodies.number(scheduling, "hostErrorTimeoutSeconds", "resource.scheduling") or 90,
         deletion_protection=bodies.flag(body, "deletionProtection", "resource", default=False),
+        labels=bodies.words(body, "labels", "resource"),
         metadata=metadata,
         tags=tuple(bodies.texts(bodies.mapping(body, "tags", "resource"), "items", "resource.tags")),
         ssh_keys=seeded["ssh_keys"],

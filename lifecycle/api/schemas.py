@@ -335,6 +335,11 @@ class Nothing(TypedDict):
     """An empty answer."""
 
 
+class LabelsRequest(TypedDict, total=False):
+    labels: dict[str, str]
+    labelFingerprint: Base64
+
+
 class MachineTypeRequest(TypedDict, total=False):
     machineType: str
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from lifecycle.domain.errors import InvalidInput, NotFound
 from lifecycle.models import ApiToken, Project, User
+from lifecycle.services import audit
 from lifecycle.services.db import service
 
 #: Every secret begins so: it is recognised wherever it leaks to.
@@ -53,6 +54,7 @@ def create(
         expires_at=timezone.now() + timedelta(days=days),
     )
     token.projects.set(projects)
+    audit.record("token.create", user=user, target=name, details={"projects": [p.slug for p in projects]})
     return token, secret
 
 
@@ -66,7 +68,8 @@ def revoke(user: User, token_id: int) -> None:
     mine = ApiToken.objects.visible_to(user).filter(pk=token_id)
     if not mine.exists():
         raise NotFound("There is no such token.")
-    mine.filter(revoked_at__isnull=True).update(revoked_at=timezone.now())
+    if mine.filter(revoked_at__isnull=True).update(revoked_at=timezone.now()):
+        audit.record("token.revoke", user=user, target=mine.get().name)
 
 
 def find(secret: str) -> ApiToken | None:

@@ -14,7 +14,7 @@ from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action
 from lifecycle.models import VM, Change, Disk, User
 from lifecycle.realtime import publish
-from lifecycle.services import config_changes, quotas
+from lifecycle.services import audit, config_changes, quotas, vm_details
 from lifecycle.services.access import authorise
 from lifecycle.services.db import lock_project, service
 from lifecycle.services.vm_metadata import metadata_of, seeded_fields
@@ -60,6 +60,24 @@ def set_tags(
         return {"tags": check_tags(tags)}
 
     return _change(vm, "setTags", apply, user, request_id)
+
+
+@service
+def set_labels(
+    vm: VM, labels: Mapping[str, str], fingerprint: str, *, user: User | None, request_id: UUID | None = None
+) -> Change:
+    """Replace all labels.
+
+    Raises:
+        ConditionNotMet: somebody was faster; InvalidInput: a label is not possible.
+    """
+
+    def apply(row: VM) -> dict[str, Any]:
+        fingerprints.check(fingerprint, row.labels, fingerprints.LABELS_MOVED)
+        vm_details.set_labels(row, labels, user=user)
+        return {}
+
+    return _change(vm, "setLabels", apply, user, request_id)
 
 
 @service
@@ -147,6 +165,7 @@ def _change(
     if fields := apply(row):
         with config_changes.recorded(row.pk, user=user):
             VM.objects.filter(pk=row.pk).update(**fields)
+    audit.record("vm.settings", project=project, user=user, target=row.name, details={"kind": kind})
     publish.vm_changed(row.pk)
     return Change.objects.create(
         project=project, vm=row, target_name=row.name, kind=kind, user=user, request_id=request_id

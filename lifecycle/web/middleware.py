@@ -49,7 +49,13 @@ class OriginMiddleware:
 
 def _channel(path: str) -> str:
     first = path.split("/", 2)[1] if path.startswith("/") else ""
-    return {"admin": Channel.ADMIN, "api": Channel.API, "compute": Channel.API}.get(first, Channel.PORTAL)
+    return {
+        "admin": Channel.ADMIN,
+        "api": Channel.API,
+        "batch": Channel.API,
+        "compute": Channel.API,
+        "token": Channel.API,
+    }.get(first, Channel.PORTAL)
 
 
 def client_ip(request: HttpRequest) -> str | None:

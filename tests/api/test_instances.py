@@ -14,7 +14,11 @@ ROOT = "https://testserver/compute/v1/projects/lab"
 
 def test_a_new_vm_is_what_was_asked_for(api: Program, host: Host, catalog: None, owner: User) -> None:
     metadata = {"items": [{"key": "ssh-keys", "value": f"root:{factories.SSH_KEY}"}, {"key": "colour", "value": "red"}]}
-    operation = api("POST", INSTANCES, body_of(metadata=metadata, tags={"items": ["web"]}, deletionProtection=True))
+    operation = api(
+        "POST",
+        INSTANCES,
+        body_of(metadata=metadata, tags={"items": ["web"]}, labels={"env": "prod"}, deletionProtection=True),
+    )
     assert (api.status, operation["operationType"], operation["status"]) == (200, "insert", "PENDING")
     assert operation["targetLink"] == f"{ROOT}/zones/zone-a/instances/new-1"
     made = VM.objects.get(name="new-1")
@@ -23,6 +27,7 @@ def test_a_new_vm_is_what_was_asked_for(api: Program, host: Host, catalog: None,
     assert instance["status"] == "PROVISIONING"
     assert instance["metadata"]["items"] == [{"key": "colour", "value": "red"}, metadata["items"][0]]
     assert instance["tags"]["items"] == ["web"]
+    assert instance["labels"] == {"env": "prod"}
     assert instance["machineType"] == f"{ROOT}/zones/zone-a/machineTypes/tiny-1"
     assert instance["disks"][0]["autoDelete"] is True
     assert instance["id"] == operation["targetId"]

@@ -62,6 +62,19 @@ def test_tags_are_replaced(api: Program, vm: VM) -> None:
     assert api("GET", VM_PATH)["tags"]["items"] == ["db", "web"]
 
 
+def test_labels_are_replaced_and_found_by_filters(api: Program, vm: VM) -> None:
+    seen = api("GET", VM_PATH)["labelFingerprint"]
+    api("POST", f"{VM_PATH}/setLabels", {"labelFingerprint": seen, "labels": {"env": "prod"}})
+    assert api("GET", VM_PATH)["labels"] == {"env": "prod"}
+    assert len(api("GET", INSTANCES, filter="labels.env=prod")["items"]) == 1
+    api("POST", f"{VM_PATH}/setLabels", {"labelFingerprint": seen, "labels": {}})
+    assert api.status == 412
+    again = api("GET", VM_PATH)["labelFingerprint"]
+    for labels in ({"Env": "prod"}, {"env": 7}, ["env"]):
+        api("POST", f"{VM_PATH}/setLabels", {"labelFingerprint": again, "labels": labels})
+        assert api.status == 400
+
+
 def test_a_terminated_vm_gets_another_size(api: Program, stopped: VM) -> None:
     operation = api("POST", f"{VM_PATH}/setMachineType", {"machineType": "zones/zone-a/machineTypes/custom-2-512"})
     assert operation["operationType"] == "setMachineType"
@@ -172,6 +185,7 @@ def test_changes_stand_among_the_operations(api: Program, vm: VM) -> None:
     [
         ("setMetadata", {"items": []}, {}),
         ("setTags", {"items": []}, {}),
+        ("setLabels", {"labels": {}}, {}),
         ("setScheduling", {}, {}),
         ("setDeletionProtection", None, {}),
         ("setDiskAutoDelete", None, {"autoDelete": "true", "deviceName": "boot"}),

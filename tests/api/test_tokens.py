@@ -8,7 +8,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from lifecycle.domain.errors import InvalidInput, NotFound
-from lifecycle.models import VM, ApiToken, Project, User
+from lifecycle.models import VM, ApiToken, AuditEntry, Project, User
 from lifecycle.services import tokens
 from tests import factories
 from tests.api.conftest import INSTANCES, Program, Programs
@@ -144,3 +144,17 @@ def test_the_portals_session_opens_nothing_here(owner: User, project: Project, v
     asking.client.force_login(owner, backend="django.contrib.auth.backends.ModelBackend")
     asking("GET", INSTANCES)
     assert asking.status == 401
+
+
+def test_every_call_is_written_down_however_it_ends(api: Program, vm: VM, owner: User) -> None:
+    before = AuditEntry.objects.filter(action="api.call").count()
+    api("GET", f"{INSTANCES}/web-1")
+    api("GET", f"{INSTANCES}/nothing")
+    api("POST", f"{INSTANCES}/web-1/stop")
+    calls = list(AuditEntry.objects.filter(action="api.call").order_by("pk"))[before:]
+    assert [(call.target, call.details["status"]) for call in calls] == [
+        ("instances.get", 200), ("instances.get", 404), ("instances.stop", 200)
+    ]  # fmt: skip
+    assert {(call.user, call.project, call.channel) for call in calls} == {(owner, vm.project, "api")}
+    assert AuditEntry.objects.filter(action="vm.stop", channel="api").count() == 1
+    assert api.secret not in str([call.details for call in calls])

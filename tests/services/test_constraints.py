@@ -19,6 +19,7 @@ from lifecycle.models import (
     Alert,
     AlertDelivery,
     AuditEntry,
+    Change,
     Disk,
     Event,
     Finding,
@@ -290,6 +291,13 @@ def make_repair(vm: VM, **fields: Any) -> Repair:
 def _(_project: Project, vm: VM) -> None:
     make_repair(vm)
     make_repair(vm)
+
+
+@breaks("one_change_per_request_id")
+def _(project: Project, vm: VM) -> None:
+    request_id = uuid4()
+    for _time in range(2):
+        Change.objects.create(project=project, vm=vm, target_name=vm.name, kind="setTags", request_id=request_id)
 
 
 @breaks("a_repair_has_an_outcome_when_it_is_closed")

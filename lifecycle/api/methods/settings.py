@@ -39,6 +39,18 @@ def set_tags(call: Call) -> Operation:
     return answer_of(call, vm_changes.set_tags(vm, tags, fingerprint, user=call.user, request_id=call.request_id))
 
 
+@method("instances.setLabels", "POST", _ONE + "/setLabels", Operation, body=schemas.LabelsRequest, query=_REQUEST)
+def set_labels(call: Call) -> Operation:
+    """Replace all labels."""
+    if again := known_operation(call):
+        return again
+    bodies.only(call.body, "resource", {"labels", "labelFingerprint"}, {})
+    labels = bodies.words(call.body, "labels", "resource")
+    fingerprint = bodies.text(call.body, "labelFingerprint", "resource")
+    vm = finders.vm_in(call)
+    return answer_of(call, vm_changes.set_labels(vm, labels, fingerprint, user=call.user, request_id=call.request_id))
+
+
 @method(
     "instances.setMachineType",
     "POST",
