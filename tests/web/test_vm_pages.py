@@ -140,7 +140,7 @@ def test_the_timeline_says_who_what_why(as_owner: Client, vm: VM, operator: User
 def test_the_panel_for_htmx_holds_all_parts(as_owner: Client, vm: VM) -> None:
     page = as_owner.get(f"{PAGE}fragment/?part=panel", headers=HTMX).content.decode()
     assert "<html" not in page
-    assert page.count('hx-swap-oob="true"') == 7
+    assert page.count('hx-swap-oob="true"') == 8
     assert 'id="vm-head"' in page
 
 
