@@ -4,11 +4,10 @@ import asyncio
 import threading
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, TypeVar
 
 from lifecycle.domain.errors import Busy
 
-P = ParamSpec("P")
 R = TypeVar("R")
 
 CALLS_A_HOST: Final = 4
@@ -21,8 +20,11 @@ class HostCalls:
     def __init__(self) -> None:
         self._slots: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(CALLS_A_HOST))
 
-    async def run(self, uri: str, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """What `call` returns or raises; `Busy` when the host has all its threads at work."""
+    async def run(self, uri: str, call: Callable[[], R], unwanted: Callable[[R], object] | None = None) -> R:
+        """What `call` returns or raises; `Busy` when the host has all its threads at work.
+
+        `unwanted` gets, in a thread, what comes when nobody waits any more: a console left open would stay taken.
+        """
         slots = self._slots[uri]
         try:
             async with asyncio.timeout(WAIT_SECONDS):
@@ -34,14 +36,23 @@ class HostCalls:
 
         def work() -> None:
             try:
-                result = call(*args, **kwargs)
+                result = call()
             except BaseException as error:
                 _to(loop, _settle, answer, None, error, slots)
             else:
                 _to(loop, _settle, answer, result, None, slots)
 
         threading.Thread(target=work, name="console-call", daemon=True).start()
-        return await asyncio.shield(answer)
+        try:
+            return await asyncio.shield(answer)
+        except asyncio.CancelledError:
+            answer.add_done_callback(lambda done: self._give_up(done, unwanted))
+            raise
+
+    def _give_up(self, done: "asyncio.Future[R]", unwanted: Callable[[R], object] | None) -> None:
+        if done.exception() is None and unwanted is not None:
+            result = done.result()
+            self.let(lambda: unwanted(result))
 
     def let(self, call: Callable[[], object]) -> None:
         """Run what nobody waits for, such as closing a connection."""

@@ -6,6 +6,8 @@ The hub lives while somebody looks. It opens the stream when the VM runs, and ag
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -26,6 +28,8 @@ from lifecycle.telemetry.consoles.viewer import Viewer
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS: Final = 1.0
+#: How long a hub outlives its last viewer: a page that is loaded again finds the console as it was.
+LINGER_SECONDS: Final = 3.0
 #: Typed bytes that wait for the guest; more are not taken from the browser until they went.
 TYPED_BYTES: Final = 64 * 1024
 HISTORY_BYTES: Final = 128 * 1024
@@ -78,7 +82,7 @@ class Hub:
         while stream.queued_bytes > TYPED_BYTES and stream is self._stream:
             await asyncio.sleep(0.02)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Nobody looks any more."""
         self._task.cancel()
         self._drop_stream()
@@ -96,8 +100,9 @@ class Hub:
             try:
                 where = await database_sync_to_async(consoles.whereabouts)(self.vm_id)
                 self._become(await self._attend(where))
-            except DatabaseError:
-                log.exception("console of %s: the database does not answer", self.vm_id)
+            except Exception:  # whatever it is, viewers wait here and are to see the next attempt
+                log.exception("console of %s: trying again", self.vm_id)
+                self._become("lost")
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _attend(self, where: consoles.Whereabouts) -> str:
@@ -107,7 +112,8 @@ class Hub:
         self._over.clear()
         self._early = []
         try:
-            stream = await self._calls.run(where.uri, open_serial, where.uri, self.vm_id, self._heard, self._ended)
+            opening = partial(open_serial, where.uri, self.vm_id, self._heard, self._ended)
+            stream = await self._calls.run(where.uri, opening, SerialStream.close)
         except HypervisorError as error:
             self._early = None
             return state_for(error)
@@ -122,10 +128,10 @@ class Hub:
 
     async def _catch_up(self, uri: str) -> None:
         """The first time, what the guest printed and nobody recorded yet; it may overlap with what came just now."""
-        if not self._recorded:
-            rest = b""
-        else:
-            rest = await self._calls.run(uri, _unrecorded, uri, self.vm_id, self._recorded)
+        rest = b""
+        if self._recorded:
+            with suppress(Busy):  # then it is missing here, and in the record soon
+                rest = await self._calls.run(uri, partial(_unrecorded, uri, self.vm_id, self._recorded))
             self._recorded = 0
         early, self._early = b"".join(self._early or ()), None
         self._show(rest + without_overlap(rest, early))
@@ -176,12 +182,16 @@ class Hubs:
         await hub.join(viewer)
         return hub
 
-    async def leave(self, hub: Hub, viewer: Viewer) -> None:
-        """Take the viewer out; the last one ends the hub."""
+    def leave(self, hub: Hub, viewer: Viewer) -> None:
+        """Take the viewer out; the hub ends a little after the last one."""
         hub.leave(viewer)
+        if not hub.viewers:
+            asyncio.get_running_loop().call_later(LINGER_SECONDS, self._end_if_alone, hub)
+
+    def _end_if_alone(self, hub: Hub) -> None:
         if not hub.viewers and self._hubs.get(hub.vm_id) is hub:
             del self._hubs[hub.vm_id]
-            await hub.close()
+            hub.close()
 
 
 def state_for(error: HypervisorError) -> str:

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, Protocol
 from uuid import UUID
 
@@ -11,6 +13,7 @@ from channels.db import database_sync_to_async
 
 from lifecycle.domain.errors import Busy, Gone, HypervisorError, Refused
 from lifecycle.drivers.libvirt.console import open_screen
+from lifecycle.drivers.libvirt.tunnel import Tunnel
 from lifecycle.models import ConsoleSession
 from lifecycle.services import consoles
 from lifecycle.telemetry.consoles.calls import HostCalls
@@ -71,7 +74,7 @@ class SerialView:
     async def close(self) -> None:
         """Leave the hub."""
         if self._hub is not None:
-            await self._hubs.leave(self._hub, self._viewer)
+            self._hubs.leave(self._hub, self._viewer)
 
 
 class ScreenView:
@@ -91,7 +94,8 @@ class ScreenView:
         if not where.uri:
             return Ending.VM_OFF
         try:
-            sock, tunnel = await self._calls.run(where.uri, open_screen, where.uri, self._vm_id)
+            opening = partial(open_screen, where.uri, self._vm_id)
+            sock, tunnel = await self._calls.run(where.uri, opening, _unwanted)
         except HypervisorError as error:
             return _ending_for(error)
         self._end_tunnel = tunnel.close if tunnel is not None else None
@@ -120,6 +124,13 @@ class ScreenView:
             self._writer.close()
         if self._end_tunnel is not None:
             self._calls.let(self._end_tunnel)
+
+
+def _unwanted(opened: tuple[socket.socket, Tunnel | None]) -> None:
+    """The browser left while its screen was being opened."""
+    opened[0].close()
+    if opened[1] is not None:
+        opened[1].close()
 
 
 def _ending_for(error: HypervisorError) -> str:
