@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
+from django.db.models import F
+
 from lifecycle.api import allowed, bodies, references
 from lifecycle.api.call import Call
 from lifecycle.api.errors import invalid, not_found, unsupported
 from lifecycle.api.links import NETWORK
 from lifecycle.api.resources.instances import DISK_TYPE
 from lifecycle.domain.guests import parse_custom_machine_type
-from lifecycle.models import Image, MachineType, Zone
+from lifecycle.models import Image, MachineType, Project, Zone
 from lifecycle.services.vm_metadata import seeded_fields
 from lifecycle.services.vms import VMRequest
 
@@ -118,19 +120,20 @@ def _image_name(call: Call, reference: object) -> str:
     if not reference:
         raise invalid(field, "", "Give the image that the boot disk is made from.")
     found = references.named(reference, field, "images")
-    image = find_image(found.name, is_family=found.is_family)
+    image = find_image(call.project, found.name, is_family=found.is_family)
     if image is None:
         kind = "images/family" if found.is_family else "images"
         raise not_found(f"projects/{found.project or call.project.slug}/global/{kind}/{found.name}")
     return image.name
 
 
-def find_image(name: str, *, is_family: bool) -> Image | None:
-    """The image of that name, or the newest ready one of that family."""
+def find_image(project: Project, name: str, *, is_family: bool) -> Image | None:
+    """The image of that name, the project's own before a public one; or the newest ready one of that family."""
+    usable = Image.objects.usable_in(project)
     name = name.replace("\0", "?")
     if is_family:
-        return Image.objects.filter(family=name, status=Image.Status.READY).order_by("-pk").first()
-    return Image.objects.filter(name=name).first()
+        return usable.filter(family=name, status=Image.Status.READY).order_by("-pk").first()
+    return usable.filter(name=name).order_by(F("project").asc(nulls_last=True)).first()
 
 
 def _check_interfaces(call: Call) -> None:

@@ -190,6 +190,7 @@ def _around(row: Finding, project: Project, vm_id: UUID, image: Image, disk_gib:
         host=row.host,
         machine_type=shape,
         image=image,
+        firmware=image.firmware,
         state=State.TERMINATED,
         state_reason=FROM_A_DISK,
         state_since=now,

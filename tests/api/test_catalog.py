@@ -122,3 +122,16 @@ def test_the_discovery_document_finds_what_is_wrong() -> None:
     ]
     for bad in wrong:
         assert discovery.violations({**good, **bad}, schema)
+
+
+def test_images_of_another_project_are_neither_listed_nor_found(api: Program, project: Project, vm: VM) -> None:
+    factories.make_image("ours", project=project)
+    factories.make_image("theirs", project=factories.make_project(), family="theirs")
+    names = {item["name"] for item in api("GET", "/global/images")["items"]}
+    assert {"ours", "tiny"} <= names
+    assert "theirs" not in names
+    for path in ("/global/images/theirs", "/global/images/family/theirs"):
+        api("GET", path)
+        assert api.status == 404
+    api("GET", "/global/images/ours")
+    assert api.status == 200

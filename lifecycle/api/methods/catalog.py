@@ -98,7 +98,7 @@ def aggregated_machine_types(call: Call) -> dict[str, Any]:
 @method("images.get", "GET", _IMAGES + "/{image}", Image)
 def get_image(call: Call) -> Image:
     """One image."""
-    found = find_image(call.path["image"], is_family=False)
+    found = find_image(call.project, call.path["image"], is_family=False)
     if found is None:
         raise call.missing()
     return image_of(found, call.links)
@@ -106,15 +106,17 @@ def get_image(call: Call) -> Image:
 
 @method("images.list", "GET", _IMAGES, schemas.list_of(Image), query=LIST_PARAMETERS)
 def list_images(call: Call) -> dict[str, Any]:
-    """The installation's images; every project has all of them."""
-    page, token = page_of(call, ImageRow.objects.all(), lambda row: image_of(row, call.links), _BY_NAME)
+    """Images for everybody, and the project's own."""
+    page, token = page_of(
+        call, ImageRow.objects.usable_in(call.project), lambda row: image_of(row, call.links), _BY_NAME
+    )
     return list_answer(call, "image", [item for _row, item in page], token)
 
 
 @method("images.getFromFamily", "GET", _IMAGES + "/family/{family}", Image)
 def get_image_from_family(call: Call) -> Image:
     """The newest image of a family that is ready."""
-    found = find_image(call.path["family"], is_family=True)
+    found = find_image(call.project, call.path["family"], is_family=True)
     if found is None:
         raise call.missing()
     return image_of(found, call.links)
