@@ -41,6 +41,13 @@ NOT_FOR_TESTS = (
 )
 # pytest's options whose value, the next word, may look like a path that is to be run.
 TAKING_A_VALUE = ("-k", "-m", "-p", "-o", "-c", "-W", "--deselect", "--ignore", "--basetemp", "--rootdir")
+# What tests find ready: the catalogues as machines read them, and the small guest's image.
+PREPARATIONS = (
+    ["compilemessages", "--ignore=var", "-v", "0"],
+    ["migrate", "-v", "0"],
+    ["bootstrap", "--json"],
+    ["build_image", "tiny"],
+)
 AUDIT_SECONDS = 120
 REDIS_SECONDS = 10
 NO_TESTS_RAN = 5
@@ -194,12 +201,12 @@ def _audit(installation: Installation, environ: dict[str, str]) -> Result:
 
 
 def _prepare_image(installation: Installation, environ: dict[str, str], display: Display) -> Result:
-    """Build the small guest image, when it is not there, by way of a database of its own."""
+    """Compile the catalogues and build the small guest image, when it is not there, by way of a database of its own."""
     scratch = {**environ, "DATABASE_URL": f"sqlite:///{installation.var / 'test' / 'images.sqlite3'}"}
     manage: list[str | Path] = [installation.python, CHECKOUT / "manage.py"]
     try:
         with display.step("Preparing the guest image"):
-            for words in (["migrate", "-v", "0"], ["bootstrap", "--json"], ["build_image", "tiny"]):
+            for words in PREPARATIONS:
                 result = _check("guest image", [*manage, *words], scratch)
                 if result.outcome != "passed":
                     raise PortalError("guest image", result.output)
