@@ -1,6 +1,5 @@
 """Constraints named as sentences hold, whoever writes: rows are put in beside the services."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any
@@ -37,19 +36,13 @@ from lifecycle.models import (
     guards,
 )
 from tests import factories
+from tests.services import breaks_billing, breaks_things
+from tests.services.breaks import BREAK, breaks
+
+#: Their constraints are broken where they are imported from.
+OTHERS = (breaks_billing, breaks_things)
 
 pytestmark = [pytest.mark.bothdb, pytest.mark.django_db, pytest.mark.usefixtures("host")]
-
-#: Constraint -> how to break it. A test says that none is missing here.
-BREAK: dict[str, Callable[[Project, VM], Any]] = {}
-
-
-def breaks(name: str) -> Callable[[Callable[[Project, VM], Any]], Callable[[Project, VM], Any]]:
-    def register(work: Callable[[Project, VM], Any]) -> Callable[[Project, VM], Any]:
-        BREAK[name] = work
-        return work
-
-    return register
 
 
 @breaks("one_open_operation_per_vm")
@@ -323,7 +316,8 @@ def test_every_constraint_of_the_product_is_broken_here_once() -> None:
         for model in apps.get_app_config("lifecycle").get_models()
         for constraint in model._meta.constraints
     }
-    assert named | {guards.NO_OVERLAP, guards.CLOSED_ONLY, guards.APPEND_ONLY, guards.AUDIT_ONLY_GROWS} == set(BREAK)
+    triggers = {guards.NO_OVERLAP, guards.CLOSED_ONLY, guards.APPEND_ONLY, guards.AUDIT_ONLY_GROWS}
+    assert named | triggers == set(BREAK), f"of {', '.join(module.__name__ for module in OTHERS)} and here"
 
 
 def test_the_names_of_constraints_read_as_sentences() -> None:

@@ -1,0 +1,179 @@
+"""How the constraints of prices, invoices and payments are broken."""
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.utils import timezone
+
+from lifecycle.models import (
+    VM,
+    BillingAccount,
+    CommittedUse,
+    Credit,
+    CreditUse,
+    Invoice,
+    InvoiceLine,
+    Payment,
+    Price,
+    PriceList,
+    Project,
+    PromotionCode,
+    Reminder,
+    Seller,
+    TaxRate,
+)
+from tests import factories
+from tests.services.breaks import breaks
+
+ONE = Decimal(1)
+LONG_AGO = timezone.now() - timedelta(days=9999)
+
+
+def price_list(version: int = 900, **fields: Any) -> PriceList:
+    return PriceList.objects.create(**{"version": version, "currency": "EUR", "valid_from": LONG_AGO, **fields})
+
+
+def credit(project: Project, **fields: Any) -> Credit:
+    return Credit.objects.create(**{"project": project, "amount": ONE, "reason": "a present", **fields})
+
+
+def commitment(project: Project, **fields: Any) -> CommittedUse:
+    now = timezone.now()
+    defaults = {"item": "vcpu", "units": ONE, "starts_at": now, "ends_at": now + timedelta(days=30)}
+    return CommittedUse.objects.create(**{"project": project, **defaults, **fields})
+
+
+def change(invoice: Invoice, **fields: Any) -> None:
+    Invoice.objects.filter(pk=invoice.pk).update(**fields)
+
+
+def issue(invoice: Invoice, sequence: int, number: str) -> None:
+    change(invoice, status="issued", sequence=sequence, number=number, issued_at=timezone.now())
+
+
+@breaks("one_price_list_begins_at_a_time")
+def _(_project: Project, _vm: VM) -> None:
+    for version in (900, 901):
+        price_list(version, published_at=timezone.now())
+
+
+@breaks("one_price_for_a_thing")
+def _(_project: Project, _vm: VM) -> None:
+    prices = price_list()
+    for _time in range(2):
+        Price.objects.create(price_list=prices, item="vcpu", per_second=ONE)
+
+
+@breaks("a_price_is_not_negative")
+def _(_project: Project, _vm: VM) -> None:
+    Price.objects.create(price_list=price_list(), item="vcpu", per_second=-ONE)
+
+
+@breaks("a_discount_is_a_percentage")
+def _(project: Project, _vm: VM) -> None:
+    BillingAccount.objects.create(project=project, discount_percent=Decimal(101))
+
+
+@breaks("a_commitment_has_a_length")
+def _(project: Project, _vm: VM) -> None:
+    commitment(project, ends_at=timezone.now() - timedelta(days=1))
+
+
+@breaks("a_commitment_is_of_something")
+def _(project: Project, _vm: VM) -> None:
+    commitment(project, units=Decimal(0))
+
+
+@breaks("a_promotion_is_worth_something")
+def _(_project: Project, _vm: VM) -> None:
+    PromotionCode.objects.create(code="NOTHING", amount=Decimal(0))
+
+
+@breaks("a_credit_is_worth_something")
+def _(project: Project, _vm: VM) -> None:
+    credit(project, amount=Decimal(0))
+
+
+@breaks("a_promotion_is_used_once_a_project")
+def _(project: Project, _vm: VM) -> None:
+    promotion = PromotionCode.objects.create(code="WELCOME", amount=ONE)
+    for _time in range(2):
+        credit(project, promotion=promotion)
+
+
+@breaks("one_tax_rate_begins_at_a_time")
+def _(_project: Project, _vm: VM) -> None:
+    for _time in range(2):
+        TaxRate.objects.create(country="ZZ", percent=ONE)
+
+
+@breaks("a_tax_rate_is_a_percentage")
+def _(_project: Project, _vm: VM) -> None:
+    TaxRate.objects.create(country="ZZ", percent=Decimal(101))
+
+
+@breaks("there_is_one_seller")
+def _(_project: Project, _vm: VM) -> None:
+    Seller.objects.create(id=2, name="Another", address="Elsewhere", country="FR")
+
+
+@breaks("one_invoice_per_project_and_month")
+def _(_project: Project, vm: VM) -> None:
+    factories.make_draft_invoice(vm, "2026-02")
+    change(factories.make_draft_invoice(vm, "2026-03"), month="2026-02")
+
+
+@breaks("an_invoice_number_is_given_once")
+def _(_project: Project, vm: VM) -> None:
+    for sequence, month in ((901, "2026-02"), (902, "2026-03")):
+        issue(factories.make_draft_invoice(vm, month), sequence, "VMP-901")
+
+
+@breaks("an_invoice_is_numbered_when_it_is_issued")
+def _(_project: Project, vm: VM) -> None:
+    change(factories.make_draft_invoice(vm), status="issued")
+
+
+@breaks("an_invoice_adds_up")
+def _(_project: Project, vm: VM) -> None:
+    invoice = factories.make_draft_invoice(vm)
+    change(invoice, total=invoice.total + Decimal("0.01"))
+
+
+@breaks("a_billed_period_has_a_length")
+def _(_project: Project, vm: VM) -> None:
+    invoice = factories.make_draft_invoice(vm)
+    change(invoice, period_end=invoice.period_start)
+
+
+@breaks("an_invoice_has_a_line_once")
+def _(_project: Project, vm: VM) -> None:
+    line = InvoiceLine.objects.get(invoice=factories.make_draft_invoice(vm))
+    line.pk = None
+    line.save(force_insert=True)
+
+
+@breaks("an_invoice_takes_of_a_credit_once")
+def _(project: Project, vm: VM) -> None:
+    given, invoice = credit(project), factories.make_draft_invoice(vm)
+    for _time in range(2):
+        CreditUse.objects.create(credit=given, invoice=invoice, amount=ONE)
+
+
+@breaks("what_is_taken_of_a_credit_is_something")
+def _(project: Project, vm: VM) -> None:
+    CreditUse.objects.create(credit=credit(project), invoice=factories.make_draft_invoice(vm), amount=Decimal(0))
+
+
+@breaks("a_payment_is_of_something")
+def _(_project: Project, vm: VM) -> None:
+    invoice = factories.make_draft_invoice(vm)
+    Payment.objects.create(invoice=invoice, amount=Decimal(0), method="transfer", reference="a transfer of nothing")
+
+
+@breaks("a_reminder_is_sent_once")
+def _(_project: Project, vm: VM) -> None:
+    invoice = factories.make_draft_invoice(vm)
+    for _time in range(2):
+        Reminder.objects.create(invoice=invoice, level=1)
