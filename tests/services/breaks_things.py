@@ -56,17 +56,19 @@ def _(_project: Project, vm: VM) -> None:
 
 
 @breaks("one_usage_row_per_project_host_and_span")
-def _(project: Project, vm: VM) -> None:
+def _(project: Project, _vm: VM) -> None:
+    host = factories.make_host("used")
     for _time in range(2):
-        HostUsage.objects.create(host=vm.host, project=project, length=HOUR, begin=0, packed=b"")
+        HostUsage.objects.create(host=host, project=project, length=HOUR, begin=0, packed=b"")
 
 
 @breaks("one_usage_row_per_host_and_span")
-def _(_project: Project, vm: VM) -> None:
+def _(_project: Project, _vm: VM) -> None:
+    host = factories.make_host("used")
     for _time in range(2):
-        HostUsage.objects.create(host=vm.host, length=HOUR, begin=0, packed=b"")
+        HostUsage.objects.create(host=host, length=HOUR, begin=0, packed=b"")
 
 
 @breaks("host_usage_has_a_known_length")
-def _(_project: Project, vm: VM) -> None:
-    HostUsage.objects.create(host=vm.host, length=60, begin=0, packed=b"")
+def _(_project: Project, _vm: VM) -> None:
+    HostUsage.objects.create(host=factories.make_host("used"), length=60, begin=0, packed=b"")
