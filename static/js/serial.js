@@ -26,9 +26,18 @@ function sheetElement() {
   return element;
 }
 
+/** Style attributes are refused as well; the same words given to the style object are not. */
+function styledByObject(element) {
+  element.setAttribute = (name, value) => {
+    if (name === "style") element.style.cssText = value;
+    else Element.prototype.setAttribute.call(element, name, value);
+  };
+  return element;
+}
+
 const ourDocument = new Proxy(document, {
   get(target, name) {
-    if (name === "createElement") return (tag, ...rest) => (tag === "style" ? sheetElement() : target.createElement(tag, ...rest));
+    if (name === "createElement") return (tag) => (tag === "style" ? sheetElement() : styledByObject(target.createElement(tag)));
     const value = Reflect.get(target, name, target);
     return typeof value === "function" ? value.bind(target) : value;
   },
