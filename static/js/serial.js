@@ -10,9 +10,10 @@ const SCROLLBACK_LINES = 10_000;
 const DRAWN_EVERY = 16 * 1024;
 const CHUNK = 16 * 1024;
 
-/** The terminal writes its colours into <style> elements, which our content policy refuses; a constructed sheet is none. */
+/** The terminal writes its colours into <style> elements, which our content policy refuses, empty ones too. It gets an
+ * element that shows nothing, and what it writes into that goes into a constructed sheet, which is allowed. */
 function sheetElement() {
-  const element = document.createElement("style");
+  const element = document.createElement("template");
   const sheet = new CSSStyleSheet();
   document.adoptedStyleSheets.push(sheet);
   Object.defineProperty(element, "textContent", {
@@ -26,9 +27,18 @@ function sheetElement() {
   return element;
 }
 
+/** Style attributes are refused as well; the same words given to the style object are not. */
+function styledByObject(element) {
+  element.setAttribute = (name, value) => {
+    if (name === "style") element.style.cssText = value;
+    else Element.prototype.setAttribute.call(element, name, value);
+  };
+  return element;
+}
+
 const ourDocument = new Proxy(document, {
   get(target, name) {
-    if (name === "createElement") return (tag, ...rest) => (tag === "style" ? sheetElement() : target.createElement(tag, ...rest));
+    if (name === "createElement") return (tag) => (tag === "style" ? sheetElement() : styledByObject(target.createElement(tag)));
     const value = Reflect.get(target, name, target);
     return typeof value === "function" ? value.bind(target) : value;
   },
