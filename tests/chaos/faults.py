@@ -18,7 +18,7 @@ from lifecycle.domain.transitions import Action
 from lifecycle.models import VM, HostLease, Operation, User
 from lifecycle.repair import hosts
 from lifecycle.services.vms import request_action
-from tests.chaos.site import WATCHERS, WORKERS, Site
+from tests.chaos.site import WATCHERS, WORKERS, Site, guest_of
 from tests.chaos.timeline import Timeline
 
 KINDS = (
@@ -184,12 +184,6 @@ class Faults:
         tally[kind] += 1
         operations = sorted(str(pk) for pk in in_flight)
         self._timeline.add("fault", kind, target, counts=bool(in_flight), operations=operations, **detail)
-
-
-def guest_of(words: list[bytes]) -> str:
-    """The domain's name in a QEMU's words."""
-    found = [word for word in words if word.startswith(b"guest=")]
-    return found[0].removeprefix(b"guest=").partition(b",")[0].decode() if found else ""
 
 
 def _open() -> Ids:

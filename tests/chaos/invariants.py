@@ -15,7 +15,7 @@ from lxml import etree
 from lifecycle.domain.states import State
 from lifecycle.models import VM, Address, Cleanup, Host, Operation, Repair, Reservation, Transition
 from lifecycle.services import quotas
-from tests.chaos.site import PROJECT, Site
+from tests.chaos.site import PROJECT, Site, guest_of
 
 #: States in which a VM may rest, and what its domain is then: running, off (or not there yet), saved.
 AT_REST = {State.RUNNING: "running", State.TERMINATED: "off", State.SUSPENDED: "saved"}
@@ -98,9 +98,11 @@ def _domains(conn: libvirt.virConnect, vms: dict[str, VM], site: Site) -> Iterat
         wanted = AT_REST.get(State(vm.state))
         if wanted and seen != wanted:
             yield f"domain: {vm.name} is {vm.state}, its domain is {seen}"
-    running = sum(1 for domain in found.values() if domain.isActive())
-    if (processes := len(site.qemus())) != running:
-        yield f"domain: {processes} QEMUs for {running} running domains"
+    running = {domain.name() for domain in found.values() if domain.isActive()}
+    for pid, words in site.qemus():
+        if (name := guest_of(words)) not in running:
+            began = " ".join(word.decode(errors="replace") for word in words[:12])
+            yield f"domain: QEMU {pid} ({name or 'no guest'}) belongs to no running domain: {began}"
 
 
 def _power(domain: libvirt.virDomain | None) -> str:

@@ -204,3 +204,9 @@ class Site(Stack):
         wait_until(lambda: all(self.is_up(name) for name in names), seconds, "the processes")
         wait_until(self.host.answers, seconds, "libvirtd")
         wait_until(self.answers, seconds, "the web process")
+
+
+def guest_of(words: list[bytes]) -> str:
+    """The domain's name in a QEMU's words."""
+    found = [word for word in words if word.startswith(b"guest=")]
+    return found[0].removeprefix(b"guest=").partition(b",")[0].decode() if found else ""
