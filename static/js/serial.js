@@ -10,10 +10,12 @@ const SCROLLBACK_LINES = 10_000;
 const DRAWN_EVERY = 16 * 1024;
 const CHUNK = 16 * 1024;
 
+const make = Document.prototype.createElement.bind(document);
+
 /** The terminal writes its colours into <style> elements, which our content policy refuses, empty ones too. It gets an
  * element that shows nothing, and what it writes into that goes into a constructed sheet, which is allowed. */
 function sheetElement() {
-  const element = document.createElement("template");
+  const element = make("template");
   const sheet = new CSSStyleSheet();
   document.adoptedStyleSheets.push(sheet);
   Object.defineProperty(element, "textContent", {
@@ -36,13 +38,8 @@ function styledByObject(element) {
   return element;
 }
 
-const ourDocument = new Proxy(document, {
-  get(target, name) {
-    if (name === "createElement") return (tag) => (tag === "style" ? sheetElement() : styledByObject(target.createElement(tag)));
-    const value = Reflect.get(target, name, target);
-    return typeof value === "function" ? value.bind(target) : value;
-  },
-});
+// For the whole page, as parts of the terminal ask the document past the one they are given. Nothing else here styles so.
+document.createElement = (tag, ...rest) => (tag === "style" ? sheetElement() : styledByObject(make(tag, ...rest)));
 
 class Serial {
   #root;
@@ -61,7 +58,6 @@ class Serial {
       allowProposedApi: true,
       convertEol: false,
       cursorBlink: !reduced,
-      documentOverride: ourDocument,
       fontFamily: style.getPropertyValue("--font-mono").trim(),
       fontSize: 13,
       screenReaderMode: true,
