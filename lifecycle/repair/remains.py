@@ -43,6 +43,8 @@ def note(
     dead = _deleted_before(named, taken_at)
     found = set(_outdated(views, dead)) | set(_worthless(volumes, dead))
     found |= set(_bound(host_id, hypervisor, taken_at))
+    # A cleanup removes all that bears the VM's name: with something among it that waits for a person, all of it does.
+    found -= set(_for_a_person(views, volumes, dead))
     noted = sum(cleanups.leave_again(vm_id, host_id) for vm_id in found)
     if noted:
         log.warning("host %s: remains of %s deleted VMs are removed", host_id, noted)
@@ -62,6 +64,16 @@ def _outdated(views: Iterable[DomainView], dead: dict[UUID, VM]) -> Iterator[UUI
     for view in views:
         vm = dead.get(view.uuid)
         if vm is not None and view.generation is not None and view.generation < vm.fence:
+            yield vm.pk
+
+
+def _for_a_person(views: Iterable[DomainView], volumes: Iterable[Volume], dead: dict[UUID, VM]) -> Iterator[UUID]:
+    """Deleted VMs of which there is a definition that a person made, or a volume with something on it."""
+    outdated = set(_outdated(views, dead))
+    yield from (view.uuid for view in views if view.uuid in dead and view.uuid not in outdated)
+    for volume in volumes:
+        vm = dead.get(owner) if (owner := owner_of(volume.name)) else None
+        if vm is not None and not (_is_made_anew(volume, vm) or _is_empty(volume, vm)):
             yield vm.pk
 
 
