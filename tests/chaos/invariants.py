@@ -100,9 +100,9 @@ def _domains(conn: libvirt.virConnect, vms: dict[str, VM], site: Site) -> Iterat
             yield f"domain: {vm.name} is {vm.state}, its domain is {seen}"
     running = {domain.name() for domain in found.values() if domain.isActive()}
     for pid, words in site.qemus():
-        if (name := guest_of(words)) not in running:
-            began = " ".join(word.decode(errors="replace") for word in words[:12])
-            yield f"domain: QEMU {pid} ({name or 'no guest'}) belongs to no running domain: {began}"
+        # One without a guest is libvirtd's own question of what QEMU can do; a killed libvirtd leaves it behind.
+        if (name := guest_of(words)) and name not in running:
+            yield f"domain: QEMU {pid} of {name} belongs to no running domain"
 
 
 def _power(domain: libvirt.virDomain | None) -> str:
