@@ -81,7 +81,7 @@ def type_line(page: Page, line: str) -> None:
 def signed_into_the_guest(page: Page) -> None:
     """Its shell is there: the tiny guest asks for a login once, and for nothing the next time."""
     connected(page)
-    sees(page, r"login:|# $|#\s*$", 120)
+    sees(page, r"login:|#\s*$", 240)
     if "login:" in shown(page):
         type_line(page, "root")
         sees(page, "Password:")
