@@ -1,0 +1,93 @@
+"""Two real guests and their invoice: exactly what they did, the repair unbilled, the failure credited."""
+
+import io
+import os
+import re
+import signal
+import time
+from datetime import timedelta
+
+import pytest
+import time_machine
+from django.utils import timezone
+from pypdf import PdfReader
+
+from lifecycle.billing import documents, invoices
+from lifecycle.domain.periods import Month
+from lifecycle.domain.pricing import Item
+from lifecycle.domain.states import State
+from lifecycle.domain.transitions import Action
+from lifecycle.management.hostthreads import HostThread
+from lifecycle.models import VM, Invoice, Project, Seller, Transition
+from lifecycle.services import prices
+from tests.billing.tools import SLA, price_list
+from tests.repair.conftest import Guest, Make, wait_until
+
+pytestmark = [pytest.mark.libvirt, pytest.mark.guest, pytest.mark.django_db(transaction=True)]
+
+_STAY = re.compile(r"(web-\d) ([A-Z]+) (\S+ \S+) UTC (\S+ \S+) UTC")
+
+
+def live(guest: Guest) -> None:
+    """Suspended, resumed, crashed and repaired, stopped, deleted."""
+    guest.ask(Action.SUSPEND)
+    guest.becomes(State.SUSPENDED, 60)
+    guest.ask(Action.RESUME)
+    guest.becomes(State.RUNNING, 60)
+    wait_until(lambda: not guest.vm.operations.exclude(status="DONE").exists(), 30, "the resume")
+    os.kill(guest.qemu_pid, signal.SIGKILL)
+    guest.becomes(State.REPAIRING, 20)
+    guest.becomes(State.RUNNING, 60)
+    wait_until(lambda: not guest.vm.operations.exclude(status="DONE").exists(), 30, "the repair")
+    guest.ask(Action.STOP)
+    guest.becomes(State.TERMINATED, 120)
+    wait_until(lambda: not guest.vm.operations.exclude(status="DONE").exists(), 30, "the stop")
+    guest.ask(Action.DELETE)
+    wait_until(lambda: guest.vm.deleted_at is not None, 60, "the delete")
+
+
+def by_the_log(until: str) -> list[tuple[str, str, str, str]]:
+    """Each stay with a length, of the log alone, to the second."""
+    found = []
+    for vm in VM.objects.order_by("name"):
+        rows = list(Transition.objects.filter(vm=vm).order_by("id").values_list("to_state", "occurred_at"))
+        for number, (state, at) in enumerate(rows):
+            after = rows[number + 1][1] if number + 1 < len(rows) else None
+            if state and after != at:
+                found.append((vm.name, state, f"{at:%F %T}", f"{after:%F %T}" if after else until))
+    return found
+
+
+def test_the_invoice_of_two_real_guests(make_guest: Make, watcher: HostThread, project: Project) -> None:
+    price_list([(Item.VCPU, "36"), (Item.MEMORY, "3.6"), (Item.SUSPENDED_MEMORY, "0.36"), (Item.DISK, "0.36")], sla=SLA)
+    Seller.objects.create(name="Clouds & Sons", address="Paris", country="FR")
+    failed = make_guest("web-2", automatic_restart=False, stop_grace_seconds=0)
+    live(make_guest("web-1", stop_grace_seconds=0))
+    os.kill(failed.qemu_pid, signal.SIGKILL)
+    failed.becomes(State.TERMINATED, 20)
+    time.sleep(1)
+    month = Month.of(timezone.now(), prices.account_of(project).zone)
+    end = month.next.start(prices.account_of(project).zone)
+    with time_machine.travel(end + timedelta(days=3)):
+        bill = invoices.issue(project, month)
+        text = " ".join(" ".join(p.extract_text() for p in PdfReader(io.BytesIO(documents.pdf(bill))).pages).split())
+    assert bill.number in text
+    assert _STAY.findall(text) == by_the_log(f"{end:%F %T}")
+    the_repair_is_not_billed(bill, text)
+    the_failure_is_credited(bill, failed, text)
+
+
+def the_repair_is_not_billed(bill: Invoice, text: str) -> None:
+    repair = bill.lines.get(name="web-1", sort="repair")
+    assert float(repair.quantity) > 0
+    assert repair.amount == 0
+    assert "Repair, not billed" in text
+    assert len(re.findall(r"REPAIRING \S+ \S+ UTC \S+ \S+ UTC [^U]*? s ?nothing: repair", text)) >= 1
+
+
+def the_failure_is_credited(bill: Invoice, failed: Guest, text: str) -> None:
+    # web-1 lived for seconds: the moment between its crash and the repair is much of that, and is credited, too.
+    back = bill.lines.get(sort="sla", name="web-2")
+    assert back.amount < 0
+    assert back.reference == str(failed.vm.repairs.get().pk)
+    assert "Credit for missed uptime" in text
