@@ -173,7 +173,8 @@ def falls_silent(private: PrivateHost, host: Host) -> None:
     """Its libvirtd dies, and that was a while ago."""
     private.kill_daemon()
     goes_down(host)
-    Host.objects.filter(pk=host.pk).update(last_seen_at=timezone.now() - timedelta(seconds=100))
+    then = timezone.now() - timedelta(seconds=100)
+    Host.objects.filter(pk=host.pk).update(last_seen_at=then, down_since=then)
 
 
 def test_a_host_error_leaves_a_guest_that_still_runs_untouched(private: PrivateHost, lonely_guest: Guest) -> None:
