@@ -119,14 +119,15 @@ def test_a_startup_script_with_an_interpreter_is_taken(script: str) -> None:
 
 
 def test_a_startup_script_without_interpreter_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="starts with its interpreter") as refused:
+    with pytest.raises(InvalidInput, match="begins with the whole path of its interpreter") as refused:
         check_startup_script("echo hello")
     assert refused.value.field == "startup_script"
 
 
-@pytest.mark.parametrize(
-    "data", ["", "#cloud-config\n{}\n", "#!/bin/sh\n", "#include\nhttps://example.org/\n", "Content-Type: text/x\n"]
-)
+MIME = 'Content-Type: multipart/mixed; boundary="x"\n\n--x\nContent-Type: text/x-shellscript\n\n#!/bin/sh\n--x--\n'
+
+
+@pytest.mark.parametrize("data", ["", "#cloud-config\n{}\n", "#!/bin/sh\n", "#include\nhttps://example.org/\n", MIME])
 def test_user_data_of_a_known_form_is_taken(data: str) -> None:
     assert check_user_data(data) == data
 
@@ -143,7 +144,7 @@ def test_windows_line_ends_become_unix_ones() -> None:
 
 
 def test_the_largest_user_data_is_taken() -> None:
-    data = "#!" + "x" * (MAX_USER_DATA - 2)
+    data = "#!/bin/sh\n".ljust(MAX_USER_DATA, "x")
     assert check_user_data(data) == data
 
 
