@@ -134,8 +134,8 @@ def _join_group() -> None:
 def _let_qemu_reach_kvm() -> None:
     """Give /dev/kvm to QEMU's group, as Debian's udev rule does where udev runs.
 
-    Of a node that root alone may open, libvirtd finds that KVM works and that its guests may not use it. It then holds
-    what it knows of QEMU for outdated, and asks QEMU anew at every call that needs it: seconds instead of milliseconds.
+    Of a node that root alone may open, libvirtd finds that KVM works and that its guests may not use it. It then holds what
+    it knows of QEMU for outdated, and asks QEMU anew at every call that needs it: seconds instead of milliseconds.
     """
     if not KVM.exists():
         return
