@@ -30,6 +30,7 @@ from lifecycle.models.prices import (
 from lifecycle.models.projects import Invitation, Membership, Project, Quota
 from lifecycle.models.repairs import Cleanup, Repair, RepairEntry
 from lifecycle.models.rounds import Round
+from lifecycle.models.schedules import IdleHint, Schedule, ScheduleRun
 from lifecycle.models.tokens import ApiToken
 from lifecycle.models.usage import HostUsage, VMUsage
 from lifecycle.models.vms import VM, Disk, SerialLog
@@ -59,6 +60,7 @@ __all__ = [
     "Host",
     "HostLease",
     "HostUsage",
+    "IdleHint",
     "Image",
     "ImageImport",
     "Invitation",
@@ -86,6 +88,8 @@ __all__ = [
     "Round",
     "SSHKey",
     "SavedView",
+    "Schedule",
+    "ScheduleRun",
     "Seller",
     "SerialChunk",
     "SerialLog",
