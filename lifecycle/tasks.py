@@ -11,7 +11,7 @@ from celery import Task, shared_task
 from celery.signals import worker_init, worker_shutting_down
 from django.utils import timezone
 
-from lifecycle.billing import budgets, invoices, reminders
+from lifecycle.billing import budgets, invoices, reminders, revenue
 from lifecycle.domain.alerts import Condition, Kind
 from lifecycle.imaging.importer import importer
 from lifecycle.operations import engine, registry
@@ -28,6 +28,7 @@ METERING_SECONDS = 1800.0
 BILLING_SECONDS = 3600.0
 BUDGETS_SECONDS = 1800.0
 IDLE_SECONDS = 900.0
+REVENUE_SECONDS = 1800.0
 RETENTION_SECONDS = 60.0
 USAGE_SECONDS = 900.0
 #: The last five minutes of an hour are written shortly after it.
@@ -131,6 +132,13 @@ def check_budgets() -> tuple[int, int, int]:
             return 0, 0, 0
         done = budgets.look()
         return done.looked, done.told, done.suspended
+
+
+@shared_task(name="lifecycle.sum_up_revenue", queue="periodic", ignore_result=True)
+def sum_up_revenue() -> int:
+    """Derive the last days' revenue for the operators' charts; returns how many rows there are of them."""
+    with rounds.turn("revenue", seconds=REVENUE_SECONDS) as mine:
+        return revenue.sum_up(timezone.now()) if mine else 0
 
 
 @shared_task(name="lifecycle.run_schedules", queue="periodic", ignore_result=True)

@@ -29,6 +29,7 @@ from lifecycle.models.prices import (
 )
 from lifecycle.models.projects import Invitation, Membership, Project, Quota
 from lifecycle.models.repairs import Cleanup, Repair, RepairEntry
+from lifecycle.models.revenue import RevenueDay
 from lifecycle.models.rounds import Round
 from lifecycle.models.schedules import IdleHint, Schedule, ScheduleRun
 from lifecycle.models.tokens import ApiToken
@@ -85,6 +86,7 @@ __all__ = [
     "Repair",
     "RepairEntry",
     "Reservation",
+    "RevenueDay",
     "Round",
     "SSHKey",
     "SavedView",

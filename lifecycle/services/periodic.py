@@ -34,6 +34,7 @@ PERIODIC: Final = (
     Own("lifecycle.check_metering", 900, 6 * 3600),
     Own("lifecycle.bill", 3600, 24 * 3600),
     Own("lifecycle.check_budgets", 300, 3600),
+    Own("lifecycle.sum_up_revenue", 3600, 24 * 3600),
     Own("lifecycle.run_schedules", 30, 120),
     Own("lifecycle.look_for_idle", 3600, 24 * 3600),
     Own("lifecycle.expire_suspended", 3600, 24 * 3600),

@@ -22,6 +22,7 @@ from lifecycle.models import (
     Project,
     PromotionCode,
     Reminder,
+    RevenueDay,
     Schedule,
     ScheduleRun,
     Seller,
@@ -238,3 +239,9 @@ def _(_project: Project, vm: VM) -> None:
     row = schedule(vm)
     for _number in range(2):
         ScheduleRun.objects.create(vm=vm, schedule=row, action="stop", due_at=row.next_at, outcome="missed")
+
+
+@breaks("a_day_has_an_item_once")
+def _(project: Project, _vm: VM) -> None:
+    for _number in range(2):
+        RevenueDay.objects.create(day=LONG_AGO.date(), project=project, item="vcpu", quantity=ONE, amount=ONE)
