@@ -11,6 +11,8 @@ from tests.stack import Stack, running_stack
 ZONE = "zone-a"
 PROJECT = "default"
 MACHINE_TYPE = "tiny-1"
+#: Of one token; few enough to be used up by a test.
+CALLS_PER_MINUTE = 200
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Target:
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     """One installation for all clients."""
     root = tmp_path_factory.mktemp("clients")
-    with running_stack(root, extra={"VMPORTAL_API_CALLS_PER_MINUTE": "3000"}) as stack:
+    with running_stack(root, extra={"VMPORTAL_API_CALLS_PER_MINUTE": str(CALLS_PER_MINUTE)}) as stack:
         token = stack.manage("create_token", "--user", "admin", "--project", PROJECT).strip()
         path = root / "token"
         path.touch(0o600)

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from google.oauth2.credentials import Credentials
@@ -14,6 +14,7 @@ from googleapiclient.errors import HttpError
 from libcloud.compute.drivers.gce import GCEConnection, GCENodeDriver
 
 from tests.clients.conftest import MACHINE_TYPE, PROJECT, ZONE, Target
+from tests.e2e.test_story import ssh
 from tests.stack import wait_until
 
 pytestmark = [pytest.mark.guest, pytest.mark.slow]
@@ -47,6 +48,14 @@ def test_google_api_python_client(target: Target) -> None:
     with pytest.raises(HttpError) as refused:
         compute.instances().get(instance="discovered", **AT).execute()
     assert refused.value.status_code == 404
+    request, names = compute.machineTypes().list(maxResults=1, orderBy="name", **AT), []
+    while request is not None:
+        page = request.execute()
+        names += [item["name"] for item in page["items"]]
+        request = compute.machineTypes().list_next(request, page)
+    assert MACHINE_TYPE in names
+    assert len(names) > 1
+    assert names == sorted(names)
     answers: list[Any] = []
     batch = compute.new_batch_http_request(callback=lambda _id, answer, error: answers.append(answer or error))
     batch._batch_uri = f"{target.url}/batch/compute/v1"
@@ -104,13 +113,15 @@ def test_node_lists_waits_and_sees_refusals(target: Target, tmp_path: Path) -> N
         "zones": [ZONE],
         "status": "DONE",
         "error": "ZONE_RESOURCE_POOL_EXHAUSTED",
+        "paged": True,
+        "quota": 403,
         "missing": 404,
     }
 
 
 NODE = """
 const compute = require('@google-cloud/compute');
-const {GoogleAuth, OAuth2Client} = require('google-auth-library');
+const {GoogleAuth, OAuth2Client} = require('google-gax').googleAuthLibrary;
 const client = new OAuth2Client();
 client.setCredentials({access_token: process.env.TOKEN, expiry_date: Date.now() + 3600e3});
 const options = {auth: new GoogleAuth({authClient: client}), apiEndpoint: '127.0.0.1', port: Number(process.env.PORT),
@@ -128,26 +139,41 @@ const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
     await sleep(300);
     [operation] = await operations.wait({...at, operation: operation.name});
   }
-  let missing = 0;
+  const kinds = [];
+  for await (const kind of new compute.MachineTypesClient(options).listAsync({...at, maxResults: 1})) {
+    kinds.push(kind.name);
+  }
+  let quota = 0, missing = 0;
+  try {
+    await instances.insert({...at, instanceResource: {
+      name: 'many', machineType: 'zones/zone-a/machineTypes/custom-64-1024',
+      disks: [{boot: true, initializeParams: {sourceImage: 'global/images/family/tiny'}}]}});
+  } catch (error) { quota = error.code; }
   try { await instances.get({...at, instance: 'nothing'}); } catch (error) { missing = error.code; }
   console.log(JSON.stringify({zones: zones.map((zone) => zone.name), status: operation.status,
-    error: operation.error.errors[0].code, missing: missing === 5 ? 404 : missing}));
+    error: operation.error.errors[0].code, paged: kinds.includes('tiny-1') && kinds.length > 1, quota, missing}));
 })().catch((error) => { console.error(error); process.exit(1); });
 """
 
 
-@pytest.fixture
-def gcloud(target: Target, tmp_path: Path) -> Any:
-    """gcloud with the environment that `./portal gcloud` gives it; its output, and what it says."""
+class Gcloud(Protocol):
+    """`gcloud compute instances` with words; its output, or, where it is to fail, what it complains of."""
+
+    def __call__(self, *words: str, ok: bool = True) -> str: ...
+
+
+@pytest.fixture(scope="module")
+def gcloud(target: Target) -> Gcloud:
+    """gcloud with what `./portal gcloud` sets for it."""
     if shutil.which("gcloud") is None:
         pytest.skip("gcloud is not installed here: its part of the API is not tested")
 
     def run(*words: str, ok: bool = True) -> str:
         done = subprocess.run(
-            ["gcloud", *words],
+            ["gcloud", "compute", "instances", *words],
             env={
                 **os.environ,
-                "CLOUDSDK_CONFIG": str(tmp_path / "gcloud"),
+                "CLOUDSDK_CONFIG": str(target.token_file.parent / "gcloud"),
                 "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(target.token_file),
                 "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": f"{target.url}/compute/v1/",
                 "CLOUDSDK_CORE_PROJECT": PROJECT,
@@ -167,15 +193,30 @@ def gcloud(target: Target, tmp_path: Path) -> Any:
     return run
 
 
-def test_gcloud_creates_suspends_resumes_and_deletes(gcloud: Any, target: Target) -> None:
-    gcloud("compute", "instances", "create", "cloud-1", "--image-family=tiny", f"--machine-type={MACHINE_TYPE}")
-    assert "RUNNING" in gcloud("compute", "instances", "list")
-    gcloud("compute", "instances", "suspend", "cloud-1")
-    gcloud("compute", "instances", "resume", "cloud-1")
-    gcloud("compute", "instances", "add-metadata", "cloud-1", "--metadata=colour=red")
-    described = json.loads(gcloud("compute", "instances", "describe", "cloud-1", "--format=json"))
-    assert described["status"] == "RUNNING"
-    assert described["metadata"]["items"] == [{"key": "colour", "value": "red"}]
-    assert "NOT_FOUND" in gcloud("compute", "instances", "stop", "nothing", ok=False)
-    gcloud("compute", "instances", "delete", "cloud-1", "--quiet")
-    assert "cloud-1" not in gcloud("compute", "instances", "list")
+def test_gcloud_as_the_readme_says_from_create_to_delete(gcloud: Gcloud, target: Target, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    keys = f"ssh-keys=root:{key.with_suffix('.pub').read_text().strip()}"
+    gcloud("create", "cloud-1", "--image-family=tiny", f"--machine-type={MACHINE_TYPE}", f"--metadata={keys}")
+    assert "RUNNING" in gcloud("list")
+    address = gcloud("describe", "cloud-1", "--format=value(networkInterfaces[0].networkIP)").strip()
+    wait_until(lambda: "reached" in ssh(address, key, "echo reached > /run/mark; cat /run/mark"), 120, "ssh", every=1)
+    gcloud("suspend", "cloud-1")
+    assert "SUSPENDED" in gcloud("list", "--filter=name=cloud-1")
+    gcloud("resume", "cloud-1")
+    wait_until(lambda: "reached" in ssh(address, key, "cat /run/mark"), 30, "the guest with its memory", every=1)
+    gcloud("add-labels", "cloud-1", "--labels=colour=red")
+    described = json.loads(gcloud("describe", "cloud-1", "--format=json"))
+    assert (described["status"], described["labels"]) == ("RUNNING", {"colour": "red"})
+    gcloud("delete", "cloud-1")
+    assert "cloud-1" not in gcloud("list")
+
+
+def test_gcloud_shows_refusals_and_calls_many_at_once(gcloud: Gcloud) -> None:
+    small = ["--image-family=tiny", f"--machine-type={MACHINE_TYPE}"]
+    gcloud("create", "pair-1", "pair-2", *small)
+    refused = gcloud("create", "pair-1", *small, ok=False)
+    assert "already" in refused
+    assert "not found" in gcloud("stop", "nothing", ok=False)
+    gcloud("delete", "pair-1", "pair-2")
+    assert "pair" not in gcloud("list")
