@@ -17,7 +17,7 @@ from lifecycle.imaging.importer import importer
 from lifecycle.operations import engine, registry
 from lifecycle.operations.drain import drain
 from lifecycle.operations.sweeper import sweeper
-from lifecycle.repair import delivery, expiry, images, lookout, notices, periodic, schedules, silence
+from lifecycle.repair import delivery, expiry, hooks, images, lookout, notices, periodic, schedules, silence
 from lifecycle.services import alerts, bell, idle, metering, operations, retention, rounds, usage
 
 log = logging.getLogger(__name__)
@@ -96,6 +96,7 @@ def check_alerts() -> None:
     lookout.look(registry.DEADLINES)
     delivery.deliver()
     notices.deliver()
+    hooks.deliver()
     budgets.deliver()
 
 

@@ -1,4 +1,4 @@
-"""Signed messages to addresses that people gave: alerts of operators, budgets of projects.
+"""Signed messages to addresses that people gave: alerts of operators, budgets and webhooks of projects.
 
 Beside the layers, because repair and billing both send. They follow the Standard Webhooks specification 1.0
 (https://github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md): `webhook-id`,
@@ -10,15 +10,14 @@ import base64
 import hashlib
 import hmac
 import secrets
-import socket
-import ssl
 import time
 from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from lifecycle.domain.imports import Network, may_connect
+from lifecycle import outbound
+from lifecycle.domain.imports import Network
 
 TIMEOUT_SECONDS: Final = 10.0
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105  # what secrets of the specification begin with
@@ -27,11 +26,12 @@ GONE: Final = 410
 
 
 class NotDelivered(Exception):
-    """The message did not arrive. `for_good`: sending it again is of no use."""
+    """The message did not arrive. `for_good`: sending it again is of no use; `status`: the answer's, if any came."""
 
-    def __init__(self, problem: str, *, for_good: bool = False) -> None:
+    def __init__(self, problem: str, *, for_good: bool = False, status: int | None = None) -> None:
         super().__init__(problem)
         self.for_good = for_good
+        self.status = status
 
 
 def new_secret() -> str:
@@ -46,8 +46,8 @@ def signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
     return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
 
 
-def send(address: str, secret: str, message_id: str, body: bytes, *, among: Sequence[Network] | None = None) -> None:
-    """Send a message, signed.
+def send(address: str, secret: str, message_id: str, body: bytes, *, among: Sequence[Network] | None = None) -> int:
+    """Send a message, signed. Returns the status of the answer, whose body is not read.
 
     Args:
         among: the address is a stranger's: only public ones and those of these networks are reached. None: it is the
@@ -64,41 +64,31 @@ def send(address: str, secret: str, message_id: str, body: bytes, *, among: Sequ
         "webhook-timestamp": str(timestamp),
         "webhook-signature": signature(secret, message_id, timestamp, body),
     }
-    status = _post(urlsplit(address), body, headers, among)
-    if not 200 <= status < 300:  # a redirect, too: the message is for the address that was given
-        raise NotDelivered(f"the receiver answered with status {status}", for_good=status == GONE)
-
-
-def _post(url: SplitResult, body: bytes, headers: dict[str, str], among: Sequence[Network] | None) -> int:
-    """The status of the answer; its body is not read."""
-    kind = HTTPSConnection if url.scheme == "https" else HTTPConnection
-    connection = kind(url.hostname or "", url.port, timeout=TIMEOUT_SECONDS)
+    url = urlsplit(address)
+    connection = _direct(url) if among is None else _judged(url, among)
     try:
-        if among is not None:
-            connection.sock = _guarded(url, among)
         connection.request("POST", (url.path or "/") + (f"?{url.query}" if url.query else ""), body, headers)
-        return connection.getresponse().status
+        status = connection.getresponse().status
     except (HTTPException, OSError) as error:
         raise NotDelivered(f"{type(error).__name__}: {error}") from error
     finally:
         connection.close()
+    if not 200 <= status < 300:  # a redirect, too: the message is for the address that was given
+        raise NotDelivered(f"the receiver answered with status {status}", for_good=status == GONE, status=status)
+    return status
 
 
-def _guarded(url: SplitResult, among: Sequence[Network]) -> socket.socket:
-    """A connection to the very address that was judged: a name that points elsewhere a moment later gains nothing."""
-    host, port = url.hostname or "", url.port or (443 if url.scheme == "https" else 80)
+def _direct(url: SplitResult) -> HTTPConnection:
+    kind = HTTPSConnection if url.scheme == "https" else HTTPConnection
+    return kind(url.hostname or "", url.port, timeout=TIMEOUT_SECONDS)
+
+
+def _judged(url: SplitResult, among: Sequence[Network]) -> HTTPConnection:
     try:
-        found = [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-    except UnicodeError as error:
-        raise NotDelivered("the name of the receiver is none", for_good=True) from error
-    allowed = [address for address in found if may_connect(address, among)]
-    if not allowed:
-        raise NotDelivered("the receiver is at a private address, which is not allowed here", for_good=True)
-    raw = socket.create_connection((allowed[0], port), TIMEOUT_SECONDS)
-    if url.scheme != "https":
-        return raw
-    try:
-        return ssl.create_default_context().wrap_socket(raw, server_hostname=host)
-    except OSError:
-        raw.close()
-        raise
+        return outbound.connected(url, among, TIMEOUT_SECONDS)
+    except outbound.NotAllowed as error:
+        raise NotDelivered("the receiver is at a private address, which is not allowed", for_good=True) from error
+    except outbound.BadCertificate as error:
+        raise NotDelivered("the receiver's certificate is not valid") from error
+    except outbound.Unreachable as error:
+        raise NotDelivered(str(error)) from error

@@ -42,6 +42,8 @@ IMAGE_PLAIN_UPLOAD_MAX_MIB = env.int("VMPORTAL_IMAGE_PLAIN_UPLOAD_MAX_MIB", defa
 PROTECTED_ADDRESSES: list[str] = env.list("VMPORTAL_PROTECTED_ADDRESSES", default=read.own_addresses())
 
 # --- the API ---------------------------------------------------------------------------------------------------
+# The private networks in which projects' webhooks, those of budgets too, may be.
+WEBHOOK_ALLOWED_NETWORKS: list[str] = env.list("VMPORTAL_WEBHOOK_ALLOWED_NETWORKS", default=[])
 API_CALLS_PER_MINUTE = env.int("VMPORTAL_API_CALLS_PER_MINUTE", default=600)  # of one token
 
 # --- the pace of the machinery ---------------------------------------------------------------------------------
@@ -234,8 +236,6 @@ DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="vmpor
 ALERT_EMAILS: list[str] = env.list("ALERT_EMAILS", default=[])
 ALERT_WEBHOOK_URL = env.str("ALERT_WEBHOOK_URL", default="")
 ALERT_WEBHOOK_SECRET = env.str("ALERT_WEBHOOK_SECRET", default="")
-# Webhooks that projects give (budgets) reach public addresses, and those of these networks.
-WEBHOOK_ALLOWED_NETWORKS: list[str] = env.list("VMPORTAL_WEBHOOK_ALLOWED_NETWORKS", default=[])
 if _webhook_problems := webhook_problems(ALERT_WEBHOOK_URL, ALERT_WEBHOOK_SECRET):
     raise ImproperlyConfigured("Unsafe settings:\n  - " + "\n  - ".join(_webhook_problems))
 

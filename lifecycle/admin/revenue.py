@@ -96,6 +96,7 @@ class RevenueAdmin(ReadOnlyAdmin):
     list_filter = [("project", AutocompleteSelectFilter), "item", "family"]
     search_fields = ["project__slug", "item", "family"]
     list_select_related = ["project"]
+    list_per_page = 25
     ordering = ["-day", "project__slug", "item", "family"]
     list_before_template = "admin/lifecycle/billing/revenue.html"
     actions_list = ["export_csv", "export_json"]

@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('lifecycle', '0030_keys_of_service_accounts'),
+        ("lifecycle", "0031_webhooks"),
     ]
 
     operations = [

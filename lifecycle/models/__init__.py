@@ -35,6 +35,7 @@ from lifecycle.models.schedules import IdleHint, Schedule, ScheduleRun
 from lifecycle.models.tokens import ApiToken
 from lifecycle.models.usage import HostUsage, VMUsage
 from lifecycle.models.vms import VM, Disk, SerialLog
+from lifecycle.models.webhooks import Webhook, WebhookDelivery
 
 __all__ = [
     "VM",
@@ -99,5 +100,7 @@ __all__ = [
     "Transition",
     "User",
     "VMUsage",
+    "Webhook",
+    "WebhookDelivery",
     "Zone",
 ]

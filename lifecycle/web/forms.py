@@ -10,9 +10,9 @@ from django.db.models import F
 from django.utils.dates import WEEKDAYS
 from django.utils.translation import gettext_lazy as _
 
-from lifecycle.domain import budgets, guests, imports, schedules, vm_labels
+from lifecycle import labels
+from lifecycle.domain import budgets, guests, imports, schedules, vm_labels, webhooks
 from lifecycle.domain.errors import DomainError, InvalidInput
-from lifecycle.labels import ACTIONS
 from lifecycle.models import Image, MachineType, Project, Zone
 from lifecycle.models.images import Firmware
 from lifecycle.models.prices import LANGUAGE_CHOICES
@@ -437,6 +437,25 @@ class AccountForm(PortalForm):
     )
 
 
+class WebhookForm(PortalForm):
+    """A new webhook."""
+
+    url = forms.CharField(
+        label=_("Address"),
+        max_length=imports.URL_MAX,
+        widget=forms.URLInput({"autocomplete": "off", "placeholder": "https://example.org/hook"}),
+        help_text=_("Messages are sent there by POST. Redirects are not followed."),
+        error_messages={"required": _("Give the address that is to be told.")},
+    )
+    kinds = forms.MultipleChoiceField(
+        label=_("Events"),
+        choices=[(kind.value, labels.WEBHOOK_KINDS[kind]) for kind in webhooks.CHOICES],
+        initial=[kind.value for kind in webhooks.CHOICES],
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"required": _("Choose at least one event.")},
+    )
+
+
 class PromotionForm(PortalForm):
     """A promotion code."""
 
@@ -498,7 +517,7 @@ class BudgetForm(PortalForm):
 class ScheduleForm(PortalForm):
     """A time at which a VM is started or stopped."""
 
-    action = forms.ChoiceField(label=_("What"), choices=[(a.value, ACTIONS[a]) for a in schedules.ACTIONS])
+    action = forms.ChoiceField(label=_("What"), choices=[(a.value, labels.ACTIONS[a]) for a in schedules.ACTIONS])
     at = forms.TimeField(
         label=_("Time"),
         widget=forms.TimeInput({"type": "time", "step": 60}, format="%H:%M"),

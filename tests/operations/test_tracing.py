@@ -112,7 +112,9 @@ def test_off_no_operation_carries_a_trace(scene: Scene, browser: Client) -> None
     assert "trace" not in Operation.objects.get(vm=scene.vm_id, action=Action.STOP).data
 
 
-LOADED = "import django, sys; django.setup(); print(any(name.startswith('opentelemetry.exporter') for name in sys.modules))"
+LOADED = (
+    "import django, sys; django.setup(); print(any(name.startswith('opentelemetry.exporter') for name in sys.modules))"
+)
 
 
 HELLO = """import django; django.setup()
