@@ -35,8 +35,8 @@ def pss_mib(pid: int) -> float:
     return total + sum(pss_mib(int(child)) for child in children)
 
 
-def measure(stack: Stack, rounds: int, loaded: int, billed: int) -> list[Row]:
-    """All rows."""
+def measure(stack: Stack, rounds: int, loaded: int, billed: int, only: str = "") -> list[Row]:
+    """All rows, or those of one part."""
     os.environ.update(stack.environment)
     os.environ["DJANGO_SETTINGS_MODULE"] = "vmportal.settings"
     import django
@@ -50,6 +50,8 @@ def measure(stack: Stack, rounds: int, loaded: int, billed: int) -> list[Row]:
 
     user = User.objects.get(username="admin")
     User.objects.filter(pk=user.pk).update(must_change_password=False)
+    if only == "billing":
+        return billing.run(user, billed, 3, say)
     client = Client()
     client.force_login(user)
     cookie = f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}"
@@ -72,24 +74,22 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=10, help="rounds of each guest benchmark")
     parser.add_argument("--loaded", type=int, default=50, help="starts queued while pages are read (0: none)")
     parser.add_argument("--billed", type=int, default=10_000, help="VMs whose month is rated")
+    parser.add_argument("--only", choices=["billing"], default="", help="measure one part, and print it alone")
     parser.add_argument("--write", action="store_true", help=f"write {DOCUMENT.relative_to(CHECKOUT)}")
     chosen = parser.parse_args()
+    processes = ("web",) if chosen.only else ("web", "gateway", "worker", "beat", "watcher")
     with (
         tempfile.TemporaryDirectory(prefix="vmportal-bench-") as folder,
-        running_stack(
-            Path(folder),
-            processes=("web", "gateway", "worker", "beat", "watcher"),
-            extra={"VMPORTAL_API_CALLS_PER_MINUTE": "1000000"},
-        ) as stack,
+        running_stack(Path(folder), processes=processes, extra={"VMPORTAL_API_CALLS_PER_MINUTE": "1000000"}) as stack,
     ):
-        rows = measure(stack, chosen.rounds, chosen.loaded, chosen.billed)
+        rows = measure(stack, chosen.rounds, chosen.loaded, chosen.billed, chosen.only)
     text = (
         "# Benchmarks\n\nMade by `./portal bench --write`. Times are milliseconds: median (minimum–maximum). "
         "A floor is measured in the same run, in turns with the product; only ratios compare between machines.\n\n"
         f"- Machine: {machine()}\n- Date: {datetime.now(UTC):%Y-%m-%d}\n\n{table(rows)}"
     )
     print(text)
-    if chosen.write:
+    if chosen.write and not chosen.only:
         DOCUMENT.write_text(text)
     return 0
 
