@@ -18,6 +18,7 @@ from lifecycle.admin import (
     periodic,
     projects,
     repairs,
+    revenue,
     vms,
 )
 
@@ -36,5 +37,6 @@ __all__ = [
     "periodic",
     "projects",
     "repairs",
+    "revenue",
     "vms",
 ]
