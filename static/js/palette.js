@@ -39,6 +39,9 @@
     }
   });
 
+  // Until the next frame a closed dialog keeps the focus: single keys pressed at once would be its field's.
+  palette?.addEventListener("close", () => palette.contains(document.activeElement) && document.activeElement.blur());
+
   document.addEventListener("click", (event) => {
     if (event.target === palette || event.target === keys) event.target.close();
     const target = event.target.closest?.("[data-palette-open], [data-close-dialog]");

@@ -16,12 +16,30 @@ FOUND_ON: dict[str, tuple[str, str]] = {
     "member_id": ("/projects/default/members/", r"/members/(\d+)/confirm/"),
     "invitation_id": ("/projects/default/members/", r"/invitations/(\d+)/revoke/"),
     "notification_id": ("/notifications/", r"/notifications/(\d+)/open/"),
+    "image_id": ("/projects/default/images/", r"/images/(\d+)/confirm/"),
+    "import_id": ("/projects/default/images/", r"/imports/([0-9a-f-]{36})/"),
+    "number": ("/projects/default/billing/invoices/", r"/invoices/(\d+)/"),
     "view_id": ("/projects/default/vms/", r"/views/(\d+)/remove/"),
 }
+#: Where a post-mortem's address is found: it names a moment.
+TIMELINE = "/projects/default/vms/web-2/timeline/"
+#: The operators' side.
+ADMIN = (
+    "/admin/",
+    "/admin/lifecycle/vm/",
+    "/admin/lifecycle/host/",
+    "/admin/lifecycle/operation/",
+    "/admin/lifecycle/repair/",
+    "/admin/lifecycle/finding/",
+    "/admin/lifecycle/auditentry/",
+    "/admin/lifecycle/image/",
+    "/admin/lifecycle/sshkey/",
+)
 #: Names whose sample differs: a host is not called as a VM is.
 DIFFERENT: dict[str, dict[str, str]] = {"host-charts": {"name": "host-1"}}
 #: Beside the portal's own: the pages of accounts.
 ACCOUNTS = (
+    "/docs/api",
     "/accounts/password/change/",
     "/accounts/logout/",
     "/accounts/2fa/",
@@ -39,12 +57,14 @@ ACCOUNTS = (
 def walk(client: APIRequestContext) -> Iterator[str]:
     """Addresses that answer a GET with a page."""
     numbers = {name: _number(client, *place) for name, place in FOUND_ON.items()}
-    for pattern in urls.urlpatterns:
-        path = _address(pattern, numbers)
+    for path in dict.fromkeys(_address(pattern, numbers) for pattern in urls.urlpatterns):
         answer = client.get(path, max_redirects=0)
         if answer.status == 200 and "<main" in answer.text():
             yield path
     yield from ACCOUNTS
+    moment = re.search(r'href="([^"]*/post-mortem/[^"]*)"', client.get(TIMELINE).text())
+    if moment:
+        yield moment[1].replace("&amp;", "&")
 
 
 def _number(client: APIRequestContext, path: str, expression: str) -> str:
