@@ -35,8 +35,8 @@ def pss_mib(pid: int) -> float:
     return total + sum(pss_mib(int(child)) for child in children)
 
 
-def measure(stack: Stack, rounds: int, loaded: int, billed: int) -> list[Row]:
-    """All rows."""
+def measure(stack: Stack, rounds: int, loaded: int, billed: int, only: str = "") -> list[Row]:
+    """All rows, or those of one part."""
     os.environ.update(stack.environment)
     os.environ["DJANGO_SETTINGS_MODULE"] = "vmportal.settings"
     import django
@@ -54,6 +54,8 @@ def measure(stack: Stack, rounds: int, loaded: int, billed: int) -> list[Row]:
     client.force_login(user)
     cookie = f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}"
     project = Project.objects.get(slug="default")
+    if only == "consoles":
+        return consoles.run(stack, project, user, cookie, rounds, say)
     rows = guests.run(project, user, rounds, say)
     rows += push.run(stack, project, user, cookie, rounds, say)
     rows += consoles.run(stack, project, user, cookie, rounds, say)
@@ -71,20 +73,21 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=10, help="rounds of each guest benchmark")
     parser.add_argument("--loaded", type=int, default=50, help="starts queued while pages are read (0: none)")
     parser.add_argument("--billed", type=int, default=10_000, help="VMs whose month is rated")
+    parser.add_argument("--only", choices=["consoles"], help="this part alone; it is printed, not written")
     parser.add_argument("--write", action="store_true", help=f"write {DOCUMENT.relative_to(CHECKOUT)}")
     chosen = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="vmportal-bench-") as folder,
         running_stack(Path(folder), processes=("web", "gateway", "worker", "beat", "watcher")) as stack,
     ):
-        rows = measure(stack, chosen.rounds, chosen.loaded, chosen.billed)
+        rows = measure(stack, chosen.rounds, chosen.loaded, chosen.billed, chosen.only or "")
     text = (
         "# Benchmarks\n\nMade by `./portal bench --write`. Times are milliseconds: median (minimum–maximum). "
         "A floor is measured in the same run, in turns with the product; only ratios compare between machines.\n\n"
         f"- Machine: {machine()}\n- Date: {datetime.now(UTC):%Y-%m-%d}\n\n{table(rows)}"
     )
     print(text)
-    if chosen.write:
+    if chosen.write and not chosen.only:
         DOCUMENT.write_text(text)
     return 0
 

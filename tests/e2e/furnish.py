@@ -20,7 +20,7 @@ from django.utils import timezone  # noqa: E402  # after the set-up
 from lifecycle.domain.access import Role  # noqa: E402
 from lifecycle.domain.states import State  # noqa: E402
 from lifecycle.domain.transitions import Action, Asker  # noqa: E402
-from lifecycle.domain.usage import FIVE_MINUTES, Summary, Values, begin_of  # noqa: E402
+from lifecycle.domain.usage import FIVE_MINUTES, STEP, Summary, Values, begin_of  # noqa: E402
 from lifecycle.models import (  # noqa: E402
     VM,
     Alert,
@@ -32,14 +32,15 @@ from lifecycle.models import (  # noqa: E402
     Operation,
     OperationStep,
     Project,
-    SerialLog,
     User,
     Zone,
 )
+from lifecycle.realtime import recent  # noqa: E402
 from lifecycle.services import (  # noqa: E402
     audit,
     image_imports,
     keys,
+    observations,
     operations,
     projects,
     saved_views,
@@ -117,7 +118,7 @@ def fleet(project: Project, admin: User) -> None:
     vm_details.describe(web, {"env": "prod", "team": "front", "tier": "web"}, "The shop.\n\nAsk Ada.", user=admin)
     vm_details.set_labels(VM.objects.get(name=LONG), {"a-label-that-is-rather-long": "with-a-long-value"}, user=admin)
     VM.objects.filter(pk=suspended.pk).update(state_since=timezone.now() - timedelta(days=56))
-    SerialLog.objects.create(vm=web, text=SERIAL, read_bytes=len(SERIAL))
+    observations.append_serial(web.pk, SERIAL, read_from=0, read_to=len(SERIAL))
     worked(web, admin)
     saved_views.save(project, "Production", "label=env%3Dprod", user=admin)
     shop = Project.objects.get(slug="shop")
@@ -163,6 +164,14 @@ def used(project: Project) -> None:
         mean = (part, 48 + 30 * part, 4e4 * part, 9e5 * part, 3e5 * part, 6e5 * part)
         usage.keep_vms(begin, {web.pk: around(mean)})
         usage.keep_host(host.pk, begin, {None: around(mean), project.pk: around(mean)})
+    subjects = (recent.vm_subject(web.pk), recent.host_subject(host.pk), recent.part_subject(project.pk, host.pk))
+    now = int(time.time()) // STEP * STEP
+    for step in range(360):
+        if 120 < step < 150:
+            continue
+        part = (math.sin(step / 40) + 1.4) / 3 + seed.random() / 9
+        values = (part, 48 + 30 * part, 4e4 * part, 9e5 * part, 3e5 * part, 6e5 * part)
+        recent.keep(now - STEP * step, dict.fromkeys(subjects, values))
     factories.make_draft_invoice(web, f"{timezone.now() - timedelta(days=40):%Y-%m}")
 
 

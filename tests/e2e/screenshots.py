@@ -53,7 +53,7 @@ SHOWN = {
 
 def name_of(path: str) -> str:
     """A file's name for an address; numbers and UUIDs are left out, so that a page keeps its name."""
-    plain = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}|\?at=.*", "one", path).replace("projects/default/", "")
+    plain = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}|\?at=.*", "one", path).replace("projects/default/", "in-")
     return re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-") or "home"
 
 
