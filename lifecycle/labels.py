@@ -77,10 +77,20 @@ AUDIT: dict[str, Label] = {
     "api.call": _("API called"),
     "token.create": _("Access token made"),
     "token.revoke": _("Access token revoked"),
+    "webhook.create": _("Webhook made"),
+    "webhook.switch": _("Webhook switched on or off"),
+    "webhook.remove": _("Webhook removed"),
     "vm.settings": _("Settings changed"),
     "row.add": _("Added in the administration"),
     "row.change": _("Changed in the administration"),
     "row.delete": _("Deleted in the administration"),
+}
+
+WEBHOOK_KINDS: dict[str, Label] = {
+    "operation.ended": _("An operation ended"),
+    "vm.state_changed": _("A VM changed its state"),
+    "repair.opened": _("A VM went into repair"),
+    "webhook.test": _("Test"),
 }
 
 ACTIONS: dict[str, Label] = {

@@ -16,7 +16,7 @@ from lifecycle.imaging.importer import importer
 from lifecycle.operations import engine, registry
 from lifecycle.operations.drain import drain
 from lifecycle.operations.sweeper import sweeper
-from lifecycle.repair import delivery, expiry, images, lookout, notices, periodic, silence
+from lifecycle.repair import delivery, expiry, hooks, images, lookout, notices, periodic, silence
 from lifecycle.services import alerts, bell, metering, operations, retention, rounds, usage
 
 log = logging.getLogger(__name__)
@@ -92,6 +92,7 @@ def check_alerts() -> None:
     lookout.look(registry.DEADLINES)
     delivery.deliver()
     notices.deliver()
+    hooks.deliver()
 
 
 @shared_task(name="lifecycle.check_metering", queue="periodic", ignore_result=True)

@@ -11,16 +11,14 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.sessions import SessionMiddlewareStack  # noqa: E402
 from django.conf import settings  # noqa: E402
 
+from lifecycle.api.live import admit  # noqa: E402
 from lifecycle.realtime.origins import OriginCheck  # noqa: E402
+from lifecycle.realtime.programs import TokenDoor  # noqa: E402
 from lifecycle.realtime.routing import websocket_urlpatterns  # noqa: E402
 from vmportal.origins import allowed_origins  # noqa: E402
 
+routes = SessionMiddlewareStack(URLRouter(websocket_urlpatterns))
+origins = allowed_origins(settings.PUBLIC_URL, settings.CSRF_TRUSTED_ORIGINS, settings.LISTEN)
 application = ProtocolTypeRouter(
-    {
-        "http": django_application,
-        "websocket": OriginCheck(
-            SessionMiddlewareStack(URLRouter(websocket_urlpatterns)),
-            allowed_origins(settings.PUBLIC_URL, settings.CSRF_TRUSTED_ORIGINS, settings.LISTEN),
-        ),
-    }
+    {"http": django_application, "websocket": TokenDoor(OriginCheck(routes, origins), routes, admit)}
 )

@@ -42,6 +42,8 @@ IMAGE_PLAIN_UPLOAD_MAX_MIB = env.int("VMPORTAL_IMAGE_PLAIN_UPLOAD_MAX_MIB", defa
 PROTECTED_ADDRESSES: list[str] = env.list("VMPORTAL_PROTECTED_ADDRESSES", default=read.own_addresses())
 
 # --- the API ---------------------------------------------------------------------------------------------------
+# The private networks in which projects' webhooks may be.
+WEBHOOK_ALLOWED_NETWORKS: list[str] = env.list("VMPORTAL_WEBHOOK_ALLOWED_NETWORKS", default=[])
 API_CALLS_PER_MINUTE = env.int("VMPORTAL_API_CALLS_PER_MINUTE", default=600)  # of one token
 
 # --- the pace of the machinery ---------------------------------------------------------------------------------

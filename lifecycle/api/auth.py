@@ -36,7 +36,7 @@ def authenticate(request: HttpRequest) -> Credential:
     kind, _, secret = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() != "bearer" or not secret.strip():
         raise _unauthenticated("Request is missing required authentication credential: send Authorization: Bearer.")
-    token = tokens.find(secret.strip()) or service_keys.find(secret.strip())
+    token = find(secret.strip())
     if token is None:
         raise _unauthenticated("Request had invalid authentication credentials: unknown, expired or revoked token.")
     credential = Credential(token.user, token)
@@ -46,6 +46,11 @@ def authenticate(request: HttpRequest) -> Credential:
         raise ApiError(429, "rateLimitExceeded", message, Retry_After=str(wait))
     tokens.note_use(token)
     return credential
+
+
+def find(secret: str) -> ApiToken | None:
+    """The usable token, or key of a service account, behind what was sent."""
+    return tokens.find(secret) or service_keys.find(secret)
 
 
 def place_for(credential: Credential, method: Method, project: str) -> Place:

@@ -21,11 +21,12 @@ class Right(StrEnum):
     DELETE_VMS = "delete_vms"
     MANAGE_MEMBERS = "manage_members"
     READ_AUDIT = "read_audit"
+    MANAGE_WEBHOOKS = "manage_webhooks"
 
 
 RIGHTS: Final[dict[Role, frozenset[Right]]] = {
     Role.OWNER: frozenset(Right),
-    Role.OPERATOR: frozenset({Right.USE_VMS, Right.DELETE_VMS}),
+    Role.OPERATOR: frozenset({Right.USE_VMS, Right.DELETE_VMS, Right.MANAGE_WEBHOOKS}),
     Role.VIEWER: frozenset(),
 }
 

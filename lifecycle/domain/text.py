@@ -32,7 +32,8 @@ FILLED: Final = (
     mark("KVM is offered, but %(failure)s; %(control)s."),
     mark("libvirt offers no KVM on this host; %(control)s."),
     mark("libvirt offers KVM; guests of %(architecture)s are not probed."),
-    mark("a probe guest executed nothing within %(seconds)s seconds"),
+    mark("a probe guest executed nothing within %(seconds)s seconds"),  # the wording of versions before
+    mark("a probe guest did not get through within %(seconds)s seconds"),
     mark("a probe guest did not start (%(error)s)"),
     mark("under emulation, too, %(failure)s"),
 )
@@ -45,6 +46,8 @@ KEPT: Final = (
     mark("A probe guest executed with KVM."),
     mark("the same guest executes under emulation"),
     mark("guests are emulated"),
+    mark("QEMU ended before a probe guest had executed"),
+    mark("QEMU could not carry out what a probe guest executes, and stopped it"),
 )
 
 

@@ -1,23 +1,21 @@
 """Fetching a file by http or https into a local one: streamed, resumed, and only from where it may come.
 
-A name is resolved once and its addresses are judged; the connection goes to the very address that was judged, so that
-a name that points elsewhere a moment later (DNS rebinding) gains nothing. Each redirect is judged anew.
+Where it may come from is judged by `services.outbound`, for each redirect anew.
 Ranges by RFC 9110: a file goes on where it stopped only while its validator (ETag or Last-Modified) is the same.
 """
 
 import re
-import socket
-import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urljoin
 
 from lifecycle.domain.errors import InvalidInput
-from lifecycle.domain.imports import Network, check_url, may_connect
+from lifecycle.domain.imports import Network, check_url
+from lifecycle.services import outbound
 from lifecycle.services.image_imports import check_file_size
 
 CHUNK_BYTES: Final = 1024 * 1024
@@ -82,47 +80,20 @@ def _asked(address: str, start: int, validator: str, rules: Rules) -> Iterator[H
 
 def _connected(url: SplitResult, allowed: Sequence[Network]) -> HTTPConnection:
     """A connection to an address of the host that was judged."""
-    host = url.hostname or ""
-    port = url.port or (443 if url.scheme == "https" else 80)
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise Interrupted(f"the name {host} could not be resolved ({error})") from error
-    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-    public = [address for address in addresses if may_connect(address, allowed)]
-    if not public:
+        return outbound.connected(url, allowed, TIMEOUT_SECONDS)
+    except outbound.NotAllowed as error:
         raise InvalidInput(
             "%(host)s is at a private address (%(address)s). Images are not fetched from there, unless the operators "
             "of this site allow it.",
             field="url",
-            host=host,
-            address=", ".join(addresses[:3]),
-        )
-    try:
-        raw = socket.create_connection((public[0], port), TIMEOUT_SECONDS)
-    except OSError as error:
-        raise Interrupted(f"{host} does not answer ({error})") from error
-    return _over(raw, url, port)
-
-
-def _over(raw: socket.socket, url: SplitResult, port: int) -> HTTPConnection:
-    """HTTP over a socket that is connected already; its certificate must be the host's."""
-    host = url.hostname or ""
-    if url.scheme != "https":
-        plain = HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)
-        plain.sock = raw
-        return plain
-    try:
-        wrapped = ssl.create_default_context().wrap_socket(raw, server_hostname=host)
-    except ssl.SSLCertVerificationError as error:
-        raw.close()
-        raise InvalidInput("The certificate of %(host)s is not valid.", field="url", host=host) from error
-    except OSError as error:
-        raw.close()
-        raise Interrupted(f"no secure connection to {host} ({error})") from error
-    secure = HTTPSConnection(host, port, timeout=TIMEOUT_SECONDS)
-    secure.sock = wrapped
-    return secure
+            host=error.host,
+            address=", ".join(error.addresses),
+        ) from error
+    except outbound.BadCertificate as error:
+        raise InvalidInput("The certificate of %(host)s is not valid.", field="url", host=url.hostname) from error
+    except outbound.Unreachable as error:
+        raise Interrupted(str(error)) from error
 
 
 def _request(connection: HTTPConnection, url: SplitResult, start: int, validator: str) -> HTTPResponse:

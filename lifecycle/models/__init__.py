@@ -32,6 +32,7 @@ from lifecycle.models.rounds import Round
 from lifecycle.models.tokens import ApiToken
 from lifecycle.models.usage import HostUsage, VMUsage
 from lifecycle.models.vms import VM, Disk, SerialLog
+from lifecycle.models.webhooks import Webhook, WebhookDelivery
 
 __all__ = [
     "VM",
@@ -90,5 +91,7 @@ __all__ = [
     "Transition",
     "User",
     "VMUsage",
+    "Webhook",
+    "WebhookDelivery",
     "Zone",
 ]

@@ -7,6 +7,7 @@ table on SQLite when it changes and drops its triggers without a word: after eve
 and the check `lifecycle.W001` finds what is not there.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,9 @@ ISSUED_FIXED = "an_issued_invoice_is_never_changed"
 PAYMENTS_FIXED = "a_payment_is_never_changed"
 
 
+_COLUMN = re.compile(r"\b(?:NEW|OLD)\.(\w+)")
+
+
 @dataclass(frozen=True, slots=True)
 class Guard:
     """A trigger, or the exclusion constraint, by name; `statements` make it (none: a migration does)."""
@@ -37,6 +41,10 @@ class Guard:
     name: str
     table: str
     statements: tuple[str, ...] = ()
+
+    def named(self) -> set[str]:
+        """The columns of its table that it looks at."""
+        return set(_COLUMN.findall(" ".join(self.statements)))
 
 
 # -- SQLite --------------------------------------------------------------------------------------
@@ -187,11 +195,14 @@ def names(connection: BaseDatabaseWrapper) -> set[str]:
 
 
 def missing(connection: BaseDatabaseWrapper) -> list[Guard]:
-    """The guards that are not in the database, or not as they are here; none for tables that do not exist yet."""
+    """The guards that are not in the database, or not as they are here; none for what does not exist yet.
+
+    A trigger on SQLite may name a column that is not there, and then breaks every later change of any table.
+    """
     found = _installed(connection)
     lacking = [guard for guard in _GUARDS.get(connection.vendor, ()) if not _is_there(guard, found)]
-    tables = set(connection.introspection.table_names()) if lacking else set()
-    return [guard for guard in lacking if guard.table in tables]
+    columns = _columns(connection, {guard.table for guard in lacking})
+    return [guard for guard in lacking if guard.table in columns and guard.named() <= columns[guard.table]]
 
 
 def install(connection: BaseDatabaseWrapper) -> list[Guard]:
@@ -201,6 +212,18 @@ def install(connection: BaseDatabaseWrapper) -> list[Guard]:
         for statement in (statement for guard in made for statement in guard.statements):
             cursor.execute(statement)
     return made
+
+
+def _columns(connection: BaseDatabaseWrapper, tables: set[str]) -> dict[str, set[str]]:
+    """The columns of those of the tables that exist."""
+    if not tables:
+        return {}
+    with connection.cursor() as cursor:
+        there = tables.intersection(connection.introspection.table_names(cursor))
+        return {
+            table: {column.name for column in connection.introspection.get_table_description(cursor, table)}
+            for table in there
+        }
 
 
 def _installed(connection: BaseDatabaseWrapper) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The live connection of one browser page to one project.
+"""The live connection of one browser page, or one program, to one project.
 
 Three sources feed it, one message at a time: the browser, the channel layer, and its own heartbeat. The channel
 layer is only fast: it may drop messages, forget the group or be away. The heartbeat renews the membership, looks
@@ -37,6 +37,7 @@ REDIS_SECONDS = 1.0
 RECEIVE_PAUSE_SECONDS = 1.0
 
 _look = database_sync_to_async(reads.look)
+_look_by_token = database_sync_to_async(reads.look_by_token)
 _latest_number = database_sync_to_async(reads.latest_number)
 _events = database_sync_to_async(reads.events)
 
@@ -123,7 +124,7 @@ class ProjectConsumer(AsyncConsumer):
         await self.send({"type": "websocket.accept"})
         self.open = True
         try:
-            self.look = await self._look()
+            self.look = await self._look(opening=True)
         except reads.Refused as refused:
             await self._close(refused.code)
             return
@@ -190,9 +191,13 @@ class ProjectConsumer(AsyncConsumer):
 
     # -- what they share -------------------------------------------------------------------------
 
-    async def _look(self) -> reads.Look:
+    async def _look(self, *, opening: bool = False) -> reads.Look:
         slug = self.scope["url_route"]["kwargs"]["slug"]
-        found: reads.Look = await _look(self.scope["session"].session_key, slug)
+        found: reads.Look
+        if bearer := self.scope.get("bearer"):
+            found = await _look_by_token(bearer, slug, opening=opening)
+        else:
+            found = await _look(self.scope["session"].session_key, slug)
         return found
 
     async def _look_again(self) -> bool:

@@ -11,6 +11,7 @@ from django.utils.crypto import constant_time_compare
 from lifecycle.domain.access import Role
 from lifecycle.models import VM, Event, Host, Project, User
 from lifecycle.realtime import messages, recent
+from lifecycle.realtime.programs import Bearer
 
 NO_SESSION = 4401
 RIGHT_WITHDRAWN = 4403
@@ -43,7 +44,23 @@ def look(session_key: str | None, slug: str) -> Look:
             or its user may not see such a project.
     """
     user = user_of(session_key)
-    project = Project.objects.visible_to(user).filter(slug=slug).first()
+    return _looked(user, Project.objects.visible_to(user).filter(slug=slug).first())
+
+
+def look_by_token(bearer: Bearer, slug: str, *, opening: bool) -> Look:
+    """Look with a program's token at a project that the token was made for.
+
+    Raises:
+        Refused: it is no usable token, opens another project, or asks too often.
+    """
+    token = bearer.admit(bearer.secret, slug, opening=opening)
+    if token is None:
+        raise Refused(NO_SESSION)
+    visible = Project.objects.visible_to(token.user).filter(slug=slug, api_tokens=token)
+    return _looked(token.user, visible.first())
+
+
+def _looked(user: User, project: Project | None) -> Look:
     role = project.role_of(user) if project else None
     if project is None or role is None:
         raise Refused(NO_PROJECT)

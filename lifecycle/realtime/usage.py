@@ -60,7 +60,7 @@ class UsageConsumer(ProjectConsumer):
             await self._mark()
             await self._tell("heartbeat", number=0, live=self.live)
 
-    async def _look(self) -> reads.UsageLook:
+    async def _look(self, *, opening: bool = False) -> reads.UsageLook:
         found: reads.UsageLook = await _look(self.scope["session"].session_key, **self.scope["url_route"]["kwargs"])
         return found
 

@@ -106,17 +106,23 @@ def _webhook(delivery: AlertDelivery) -> None:
     body = payload(delivery)
     # With the alert's own time: a database put back from a backup gives its row numbers a second time.
     opened = int(delivery.alert.opened_at.timestamp())
-    message_id, timestamp = f"msg_{settings.INSTALLATION_ID}_{delivery.pk}_{opened}", int(time.time())
-    headers = {
+    message_id = f"msg_{settings.INSTALLATION_ID}_{delivery.pk}_{opened}"
+    headers = signed_headers(settings.ALERT_WEBHOOK_SECRET, message_id, body)
+    status = _post(url, body, headers)
+    if not 200 <= status < 300:  # a redirect, too: the message is for the address that was given
+        raise NotDelivered(f"the receiver answered with status {status}", for_good=status == GONE)
+
+
+def signed_headers(secret: str, message_id: str, body: bytes) -> dict[str, str]:
+    """The headers of a message that is sent now."""
+    timestamp = int(time.time())
+    return {
         "Content-Type": "application/json",
         "User-Agent": "vmportal",
         "webhook-id": message_id,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": signature(settings.ALERT_WEBHOOK_SECRET, message_id, timestamp, body),
+        "webhook-signature": signature(secret, message_id, timestamp, body),
     }
-    status = _post(url, body, headers)
-    if not 200 <= status < 300:  # a redirect, too: the message is for the address that was given
-        raise NotDelivered(f"the receiver answered with status {status}", for_good=status == GONE)
 
 
 def signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:

@@ -1,7 +1,7 @@
 """The lookout: each worker and each watcher keeps alerts and their messages going, whatever else has stopped.
 
-Two threads a process, because a mail server that hangs must not delay the look. Turns and claims in the database
-see to it that of all processes one does each piece.
+A thread each: a mail server that hangs must not delay the look, and what people's receivers do must not delay
+alerts. Turns and claims in the database see to it that of all processes one does each piece.
 """
 
 import logging
@@ -11,7 +11,7 @@ from typing import Final
 
 from django.db import close_old_connections, connection
 
-from lifecycle.repair import alerts, delivery, notices, silence
+from lifecycle.repair import alerts, delivery, hooks, notices, silence
 from lifecycle.services import periodic
 from lifecycle.services.alerts import Changes
 
@@ -35,6 +35,7 @@ class Lookout:
         for name, work in (
             ("alerts", lambda: look(deadlines)),
             ("messages", lambda: (delivery.deliver(), notices.deliver())),
+            ("webhooks", hooks.deliver),
         ):
             thread = threading.Thread(target=self._loop, args=(work,), daemon=True, name=name)
             self._threads.append(thread)

@@ -23,7 +23,7 @@ from lifecycle.domain.errors import ActionNotAllowed, Forbidden, NotFound, Opera
 from lifecycle.domain.transitions import Action, Asker, may_cancel
 from lifecycle.models import VM, Change, Operation, OperationStep, User
 from lifecycle.realtime import publish
-from lifecycle.services import bell, notifications
+from lifecycle.services import bell, notifications, webhooks
 from lifecycle.services.access import authorise
 from lifecycle.services.db import lock_project, service
 
@@ -88,6 +88,8 @@ def close(operation_id: UUID, error: dict[str, Any] | None = None, **fields: Any
     )
     if changed and error is not None and error.get("code") != OperationPreempted.code:
         notifications.operation_failed(operation_id)
+    if changed:
+        webhooks.operation_ended(operation_id)
     return bool(changed)
 
 
@@ -161,7 +163,7 @@ def record_done(
 ) -> Operation:
     """An operation that is over as it is written: something that happened outside of us."""
     now = timezone.now()
-    return Operation.objects.create(
+    made = Operation.objects.create(
         project_id=vm.project_id,
         vm=vm,
         target_name=vm.name,
@@ -176,6 +178,8 @@ def record_done(
         error=error,
         vm_fence=vm.fence,
     )
+    webhooks.operation_ended(made.pk)
+    return made
 
 
 @service

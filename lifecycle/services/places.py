@@ -39,6 +39,11 @@ class Place:
         """Whether the audit log may be read."""
         return may(self.role, Right.READ_AUDIT)
 
+    @property
+    def may_manage_webhooks(self) -> bool:
+        """Whether webhooks may be looked at and changed; their addresses may be secrets."""
+        return may(self.role, Right.MANAGE_WEBHOOKS)
+
     def actions(self, vm: VM, running: Operation | None) -> tuple[Action, ...]:
         """What this person may do with the VM now: by the table and by role."""
         open_action = Action(running.action) if running else None

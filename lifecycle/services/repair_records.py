@@ -12,7 +12,7 @@ from django.utils import timezone
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action, Asker
 from lifecycle.models import Host, Repair, RepairEntry, SerialLog, Transition, User
-from lifecycle.services import notifications
+from lifecycle.services import notifications, webhooks
 from lifecycle.services.db import service
 
 Cause, Outcome, Kind = Repair.Cause, Repair.Outcome, RepairEntry.Kind
@@ -117,6 +117,7 @@ def _open(transition: Transition) -> None:
     )
     write(made, Kind.OPENED, transition.asked_by, user=transition.user, text=transition.reason)
     notifications.repair_opened(vm)
+    webhooks.repair_opened(made)
     if vm.host_id:
         _keep_out_of(vm.host_id)
 

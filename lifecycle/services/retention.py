@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from django.conf import settings
-from django.db.models import F, Model, QuerySet
+from django.db.models import F, Model, Q, QuerySet
 from django.utils import timezone
 
 from lifecycle.domain.states import State
@@ -20,6 +20,7 @@ from lifecycle.models import (
     OperationStep,
     SerialChunk,
     SerialLog,
+    WebhookDelivery,
 )
 from lifecycle.services import usage
 from lifecycle.services.db import service
@@ -80,6 +81,7 @@ def batches() -> Iterator[int]:
         (_empty_serial_logs, old_serial_logs()),
         (_drop, ConsoleTicket.objects.filter(expires_at__lt=_before(1))),
         (_drop, Alert.objects.filter(resolved_at__lt=closed)),
+        (_drop, WebhookDelivery.objects.filter(Q(sent_at__lt=closed) | Q(given_up_at__lt=closed))),
         (_drop, Notification.objects.filter(at__lt=_before(settings.KEEP_NOTIFICATIONS_DAYS))),
         (_drop, AuditEntry.objects.filter(at__lt=_before(settings.KEEP_AUDIT_DAYS))),
         (_drop, Finding.objects.filter(closed_at__lt=closed).exclude(choice=Finding.Choice.IGNORE)),

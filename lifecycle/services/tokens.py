@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from lifecycle.domain.errors import InvalidInput, NotFound
 from lifecycle.models import ApiToken, Project, User
+from lifecycle.realtime import push
 from lifecycle.services import audit
 from lifecycle.services.db import service
 
@@ -70,6 +71,7 @@ def revoke(user: User, token_id: int) -> None:
         raise NotFound("There is no such token.")
     if mine.filter(revoked_at__isnull=True).update(revoked_at=timezone.now()):
         audit.record("token.revoke", user=user, target=mine.get().name)
+        push.session_ended(user.pk)
 
 
 def find(secret: str) -> ApiToken | None:

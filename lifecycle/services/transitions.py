@@ -12,7 +12,7 @@ from lifecycle.domain.states import State
 from lifecycle.domain.transitions import BIRTHS, DEATHS, Action, Asker, may_move
 from lifecycle.models import VM, Operation, Transition, User
 from lifecycle.realtime import publish
-from lifecycle.services import metering, repair_records
+from lifecycle.services import metering, repair_records, webhooks
 from lifecycle.services.db import lock_project_of, service
 
 
@@ -62,6 +62,7 @@ def move(
     number = publish.vm_changed(vm_id)
     transition = _append(vm_id, number, found, target, action, operation, asked_by, user, reason, at)
     metering.begin(transition, project.pk, before.shape)
+    webhooks.state_changed(transition, project.pk)
     repair_records.follow(transition, started_anew="last_started_at" in fields)
     return VM.objects.get(pk=vm_id)
 
@@ -76,6 +77,7 @@ def born(
     at = vm.created_at
     transition = _append(vm.id, number, None, vm.lifecycle_state, action, operation, asked_by, user, "", at)
     metering.begin(transition, vm.project_id, metering.look(vm.id).shape)
+    webhooks.state_changed(transition, vm.project_id)
 
 
 def _append(

@@ -95,6 +95,12 @@ def _plain(value: Any) -> str:
 
 
 @register.filter
+def webhook_kind(kind: str) -> str:
+    """What a webhook tells of, in words."""
+    return labels.label(labels.WEBHOOK_KINDS, kind)
+
+
+@register.filter
 def step_name(name: str) -> str:
     """The name of an operation's step."""
     return labels.label(labels.STEPS, name)

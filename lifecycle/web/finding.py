@@ -126,5 +126,6 @@ _IN_PROJECT: Final[tuple[tuple[Text, Callable[[str], str], str], ...]] = (
     (_("Create VM"), _to("vm-new"), "plus"),
     (_("Operations"), _to("operations"), "activity"),
     (_("Members"), _to("members"), "users"),
+    (_("Webhooks"), _to("webhooks"), "webhook"),
     (_("Audit log"), _to("audit"), "scroll-text"),
 )

@@ -9,7 +9,8 @@ from django.conf import settings
 from django.db.models import F
 from django.utils.translation import gettext_lazy as _
 
-from lifecycle.domain import guests, imports, vm_labels
+from lifecycle import labels
+from lifecycle.domain import guests, imports, vm_labels, webhooks
 from lifecycle.domain.errors import DomainError, InvalidInput
 from lifecycle.models import Image, MachineType, Project, Zone
 from lifecycle.models.images import Firmware
@@ -432,6 +433,25 @@ class AccountForm(PortalForm):
         label=_("Time zone"),
         choices=lambda: _zone_choices()[1:],
         help_text=_("A month begins at midnight there. A change counts from the next month on."),
+    )
+
+
+class WebhookForm(PortalForm):
+    """A new webhook."""
+
+    url = forms.CharField(
+        label=_("Address"),
+        max_length=imports.URL_MAX,
+        widget=forms.URLInput({"autocomplete": "off", "placeholder": "https://example.org/hook"}),
+        help_text=_("Messages are sent there by POST. Redirects are not followed."),
+        error_messages={"required": _("Give the address that is to be told.")},
+    )
+    kinds = forms.MultipleChoiceField(
+        label=_("Events"),
+        choices=[(kind.value, labels.WEBHOOK_KINDS[kind]) for kind in webhooks.CHOICES],
+        initial=[kind.value for kind in webhooks.CHOICES],
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"required": _("Choose at least one event.")},
     )
 
 

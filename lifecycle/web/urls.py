@@ -29,6 +29,7 @@ from lifecycle.web.views import (
     vm_edit,
     vm_list,
     vm_page,
+    webhooks,
 )
 
 register_converter(vm_actions.ActionConverter, "vm_action")
@@ -40,6 +41,7 @@ app_name = "web"
 
 _project = "projects/<slug:slug>"
 _vm = f"{_project}/vms/<slug:name>"
+_webhook = f"{_project}/webhooks/<int:webhook_id>"
 
 
 def _images(base: str, prefix: str) -> list[URLPattern]:
@@ -97,6 +99,12 @@ urlpatterns = [
     path(f"{_project}/members/invitations/<int:invitation_id>/revoke/", members.revoke, name="invitation-revoke"),
     path(f"{_project}/keys/", keys.of_project, name="project-keys"),
     path(f"{_project}/keys/<int:key_id>/remove/", keys.remove_of_project, name="project-key-remove"),
+    path(f"{_project}/webhooks/", webhooks.index, name="webhooks"),
+    path(f"{_webhook}/", webhooks.show, name="webhook"),
+    path(f"{_webhook}/switch/", webhooks.switch, name="webhook-switch"),
+    path(f"{_webhook}/test/", webhooks.test, name="webhook-test"),
+    path(f"{_webhook}/remove/", webhooks.remove, name="webhook-remove"),
+    path(f"{_webhook}/messages/<int:delivery_id>/again/", webhooks.again, name="webhook-again"),
     *_images(f"{_project}/images", ""),
     *_images("images", "public-"),
     path(f"{_project}/snapshot.json", snapshot.snapshot, name="snapshot"),

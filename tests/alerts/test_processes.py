@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -29,7 +30,7 @@ def stack(tmp_path: Path, receiver: Webhook, monkeypatch: pytest.MonkeyPatch) ->
     """An installation without Redis and beat, and with a host at whose address nobody answers."""
     monkeypatch.setenv("ALERT_WEBHOOK_URL", receiver.url)
     monkeypatch.setenv("ALERT_WEBHOOK_SECRET", SECRET)
-    made = Stack(tmp_path, processes=())
+    made = Stack(tmp_path, processes=(), extra={"VMPORTAL_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8"})
     for name in ("run", "log", "images"):
         (tmp_path / name).mkdir()
     made.manage("migrate", "--noinput")
@@ -67,20 +68,48 @@ def read(stack: Stack, statement: str) -> list[tuple[object, ...]]:
 def told(receiver: Webhook) -> list[tuple[str, str]]:
     """(type, kind) of each message about the host's flapping."""
     messages = [json.loads(body) for _path, _headers, body in receiver.received]
-    return [(m["type"], m["data"]["kind"]) for m in messages if m["data"]["kind"] == "host_flapping"]
+    return [(m["type"], m["data"]["kind"]) for m in messages if m["data"].get("kind") == "host_flapping"]
+
+
+def hook_told(receiver: Webhook) -> list[int]:
+    """The messages of the project's webhook."""
+    messages = [json.loads(body) for _path, _headers, body in receiver.received]
+    return [m["data"]["number"] for m in messages if m["type"] == "webhook.test"]
+
+
+def write_message(stack: Stack, number: int) -> None:
+    """What a service writes with what it tells of."""
+    body = json.dumps({"type": "webhook.test", "timestamp": "", "data": {"number": number}})
+    write(
+        stack,
+        "INSERT INTO lifecycle_webhookdelivery (webhook_id, message, kind, body, created_at, due_at, attempts, problem)"
+        " SELECT id, ?, 'webhook.test', ?, datetime('now'), datetime('now'), 0, '' FROM lifecycle_webhook",
+        uuid4().hex,
+        body,
+    )
 
 
 def test_alerts_need_neither_redis_nor_beat_and_outlive_a_worker(stack: Stack, receiver: Webhook) -> None:
     write(stack, KEPT_OUT, "+1 hour")
+    write(
+        stack,
+        "INSERT INTO lifecycle_webhook (project_id, url, kinds, salt, is_active, created_at)"
+        " SELECT id, ?, '[]', 'salt', 1, datetime('now') FROM lifecycle_project",
+        receiver.url,
+    )
+    write_message(stack, 1)
     write(stack, "DELETE FROM django_celery_beat_periodictask WHERE name = 'lifecycle.reconcile_hosts'")
     stack.start("worker")
     wait_until(lambda: told(receiver) == [("alert.opened", "host_flapping")], 60, "the worker's message")
     named = "SELECT 1 FROM django_celery_beat_periodictask WHERE name = 'lifecycle.reconcile_hosts'"
     wait_until(lambda: read(stack, named), 30, "the task that was deleted")
+    wait_until(lambda: hook_told(receiver) == [1], 30, "the worker's message to the project's webhook")
     stack.end("worker", kill=True)
+    write_message(stack, 2)
     write(stack, KEPT_OUT, "-1 hour")
     stack.start("watcher")
     wait_until(lambda: told(receiver)[1:] == [("alert.resolved", "host_flapping")], 120, "the watcher's message")
+    wait_until(lambda: hook_told(receiver) == [1, 2], 30, "the watcher's message to the project's webhook")
     for name in ("worker", "watcher"):
         assert SECRET[6:] not in stack.log(name)
         assert receiver.url not in stack.log(name)

@@ -46,7 +46,7 @@ def measure(stack: Stack, rounds: int, loaded: int, billed: int, only: str = "")
     from django.test import Client
 
     from lifecycle.models import Project, User
-    from tests.bench import billing, consoles, guests, pages, push
+    from tests.bench import api, billing, consoles, guests, pages, push
 
     user = User.objects.get(username="admin")
     User.objects.filter(pk=user.pk).update(must_change_password=False)
@@ -61,6 +61,7 @@ def measure(stack: Stack, rounds: int, loaded: int, billed: int, only: str = "")
     rows += consoles.run(stack, project, user, cookie, rounds, say)
     rows.append(memory(stack))
     rows += pages.lists(stack, user, cookie, 30, say)
+    rows += api.run(stack, user, 400, say)
     rows += billing.run(user, billed, 3, say)
     if loaded:
         rows += pages.under_load(stack, project, user, cookie, loaded, say)
@@ -78,7 +79,11 @@ def main() -> int:
     chosen = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="vmportal-bench-") as folder,
-        running_stack(Path(folder), processes=("web", "gateway", "worker", "beat", "watcher")) as stack,
+        running_stack(
+            Path(folder),
+            processes=("web", "gateway", "worker", "beat", "watcher"),
+            extra={"VMPORTAL_API_CALLS_PER_MINUTE": "1000000"},
+        ) as stack,
     ):
         rows = measure(stack, chosen.rounds, chosen.loaded, chosen.billed, chosen.only or "")
     text = (

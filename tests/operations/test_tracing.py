@@ -112,7 +112,9 @@ def test_off_no_operation_carries_a_trace(scene: Scene, browser: Client) -> None
     assert "trace" not in Operation.objects.get(vm=scene.vm_id, action=Action.STOP).data
 
 
-LOADED = "import django, sys; django.setup(); print(any(name.startswith('opentelemetry') for name in sys.modules))"
+LOADED = (
+    "import django, sys; django.setup(); print(any(name.startswith('opentelemetry.exporter') for name in sys.modules))"
+)
 
 
 HELLO = """import django; django.setup()
@@ -127,7 +129,9 @@ def fresh(code: str, **environment: str) -> str:
 
 
 def test_off_nothing_of_it_is_imported() -> None:
+    """The exporter, that is: redis imports the library's interfaces by itself where they are installed."""
     assert fresh(LOADED, VMPORTAL_TRACES_URL="").strip() == "False"
+    assert fresh(LOADED, VMPORTAL_TRACES_URL="http://127.0.0.1:1/v1/traces").strip() == "True"
 
 
 def test_spans_arrive_at_a_receiver_on_the_network() -> None:

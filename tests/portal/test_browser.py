@@ -5,10 +5,10 @@ import re
 from pathlib import Path, PurePosixPath
 
 import pytest
-from django.conf import settings
 from django.contrib.staticfiles import finders
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
+from django.test import override_settings
 from pytest_django import Settings
 
 from vmportal.launcher import browser
@@ -23,8 +23,7 @@ TEMPLATE_STATIC = re.compile(r"""\{%\s*static\s+['"](vendor/[^'"]+)['"]""")
 def collected(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Everything static, as it is served."""
     root = tmp_path_factory.mktemp("collected")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(settings, "STATIC_ROOT", root)
+    with override_settings(STATIC_ROOT=root):  # the storage, made once a process, follows it
         call_command("collectstatic", interactive=False, verbosity=0)
     return root
 

@@ -110,7 +110,7 @@ def test_an_older_database_is_upgraded_while_its_vms_run(fleet: Fleet) -> None:
     before = fleet.runs()
     assert set(before) == {"keep", "halt", "gone"}
     stop(fleet)
-    fleet.stack.manage("migrate", "lifecycle", "0003", "--verbosity=0")
+    fleet.stack.manage("migrate", "lifecycle", "0002", "--verbosity=0")
     assert fleet.rows("SELECT count(*) FROM sqlite_master WHERE name = 'lifecycle_meteringinterval'") == [(0,)]
     fleet.stack.manage("migrate", "--verbosity=0")
     fleet.stack.start()

@@ -1,7 +1,9 @@
 """What `./portal up` refuses before it does anything, and how it knows what is its own."""
 
+import grp
 import os
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from vmportal.launcher import commands, environment, network, packages, testing, up
+from vmportal.launcher import commands, environment, libvirtd, network, packages, testing, up
 from vmportal.launcher.display import Display
 from vmportal.launcher.errors import PortalError
 from vmportal.launcher.installation import Installation
@@ -130,6 +132,26 @@ def test_another_distribution_is_refused_by_its_name(tmp_path: Path) -> None:
 
 def test_missing_packages_are_those_that_are_not_installed() -> None:
     assert packages.missing(["dpkg", "no-such-package-at-all"]) == ["no-such-package-at-all"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving a file to another group needs root")
+@pytest.mark.parametrize(("mode", "becomes"), [(0o600, 0o660), (0o666, 0o666)])
+def test_a_kvm_that_root_alone_may_open_is_given_to_its_group(
+    mode: int, becomes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = tmp_path / "kvm"
+    node.touch()
+    node.chmod(mode)
+    monkeypatch.setattr(libvirtd, "KVM", node)
+    libvirtd._let_qemu_reach_kvm()
+    group = grp.getgrnam("kvm").gr_gid if mode == 0o600 else 0
+    assert (stat.S_IMODE(node.stat().st_mode), node.stat().st_gid) == (becomes, group)
+
+
+def test_without_kvm_there_is_nothing_to_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libvirtd, "KVM", tmp_path / "absent")
+    libvirtd._let_qemu_reach_kvm()
+    assert not (tmp_path / "absent").exists()
 
 
 def test_a_failing_program_shows_its_last_lines() -> None:

@@ -47,15 +47,17 @@ def web(transactional_db: None, redis: RedisServer, settings: Settings) -> Itera
     from channels.routing import ProtocolTypeRouter
     from django.core.asgi import get_asgi_application
 
+    from lifecycle.api.live import admit
     from lifecycle.realtime.origins import OriginCheck
-    from vmportal.asgi import application
+    from lifecycle.realtime.programs import TokenDoor
+    from vmportal.asgi import routes
     from vmportal.origins import allowed_origins
 
     settings.WHITENOISE_USE_FINDERS = settings.WHITENOISE_AUTOREFRESH = True
     port = free_port()
     own = allowed_origins(f"http://127.0.0.1:{port}", [], "127.0.0.1")
     # The product's stack; only its port is this test's.
-    websocket = OriginCheck(application.application_mapping["websocket"].application, own)
+    websocket = TokenDoor(OriginCheck(routes, own), routes, admit)
     server = Web(ProtocolTypeRouter({"http": get_asgi_application(), "websocket": websocket}), port)
     server.start()
     yield server

@@ -2,7 +2,7 @@
 
 from django.utils import timezone
 
-from lifecycle.models import VM, ConsoleSession, Project, SSHKey
+from lifecycle.models import VM, ConsoleSession, Project, SSHKey, Webhook, WebhookDelivery
 from lifecycle.models.usage import HostUsage, VMUsage
 from tests import factories
 from tests.services.breaks import breaks
@@ -72,3 +72,17 @@ def _(_project: Project, _vm: VM) -> None:
 @breaks("host_usage_has_a_known_length")
 def _(_project: Project, _vm: VM) -> None:
     HostUsage.objects.create(host=factories.make_host("used"), length=60, begin=0, packed=b"")
+
+
+@breaks("a_message_is_on_its_way_once")
+def _(project: Project, _vm: VM) -> None:
+    hook = Webhook.objects.create(project=project, url="https://example.org/", salt="x")
+    first = WebhookDelivery.objects.create(webhook=hook, kind="webhook.test", body={})
+    WebhookDelivery.objects.create(webhook=hook, kind="webhook.test", body={}, message=first.message)
+
+
+@breaks("a_message_arrived_or_was_given_up")
+def _(project: Project, _vm: VM) -> None:
+    hook = Webhook.objects.create(project=project, url="https://example.org/", salt="x")
+    now = timezone.now()
+    WebhookDelivery.objects.create(webhook=hook, kind="webhook.test", body={}, sent_at=now, given_up_at=now)

@@ -7,7 +7,7 @@ from django.test import Client
 from django.urls import URLPattern
 
 from lifecycle.models import VM, ConsoleSession, Membership, Notification, Operation, Project, User
-from lifecycle.services import image_imports, keys, projects, tokens
+from lifecycle.services import image_imports, keys, projects, tokens, webhooks
 from lifecycle.services.image_imports import ImportRequest
 from lifecycle.web import urls
 from tests import factories
@@ -98,6 +98,17 @@ ROWS = [
             *(("GET", "image-confirm"), ("POST", "image-delete")),
         )
     ),
+    Row("GET", "webhooks", (200, 200, 403, 404, IN)),
+    Row("POST", "webhooks", (400, 400, 403, 404, IN)),
+    Row("GET", "webhook", (200, 200, 403, 404, IN)),
+    Row("POST", "webhook-switch", (303, 303, 403, 404, IN)),
+    Row("GET", "webhook-switch", (405, 405, 405, 405, 405)),
+    Row("POST", "webhook-test", (303, 303, 403, 404, IN)),
+    Row("GET", "webhook-test", (405, 405, 405, 405, 405)),
+    Row("POST", "webhook-again", (303, 303, 403, 404, IN)),
+    Row("GET", "webhook-again", (405, 405, 405, 405, 405)),
+    Row("POST", "webhook-remove", (303, 303, 403, 404, IN)),
+    Row("GET", "webhook-remove", (405, 405, 405, 405, 405)),
     Row("GET", "members", (200, 200, 200, 404, IN)),
     Row("POST", "invite", (400, 400, 400, 404, IN)),
     Row("GET", "invite", (405, 405, 405, 405, 405)),
@@ -169,6 +180,8 @@ def addresses(project: Project, vm: VM, owner: User, viewer: User) -> dict[str, 
     session = ConsoleSession.objects.create(vm=vm, project=project, user=owner, kind="serial")
     key = keys.add_project_key(project, factories.make_public_key(), user=owner)
     bill = factories.make_draft_invoice(vm)
+    hook = webhooks.create(project, "https://example.org/", ["repair.opened"], user=owner)[0]
+    sent = webhooks.send_test(project, hook.pk, user=owner)
     access_token, _secret = tokens.create(owner, "laptop", [project], may_write=False)
     return {
         "tokens": "/account/tokens/",
@@ -216,6 +229,12 @@ def addresses(project: Project, vm: VM, owner: User, viewer: User) -> dict[str, 
         "vm-keys": f"{base}/vms/web-1/keys/",
         **images_of(project, owner, f"{base}/images", ""),
         **images_of(None, factories.make_user(is_staff=True), "/images", "public-"),
+        "webhooks": f"{base}/webhooks/",
+        "webhook": f"{base}/webhooks/{hook.pk}/",
+        "webhook-switch": f"{base}/webhooks/{hook.pk}/switch/",
+        "webhook-test": f"{base}/webhooks/{hook.pk}/test/",
+        "webhook-again": f"{base}/webhooks/{hook.pk}/messages/{sent.pk}/again/",
+        "webhook-remove": f"{base}/webhooks/{hook.pk}/remove/",
         "members": f"{base}/members/",
         "invite": f"{base}/members/invite/",
         "member-role": f"{base}/members/{member.pk}/role/",

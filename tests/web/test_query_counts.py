@@ -18,8 +18,9 @@ from lifecycle.models import (
     Project,
     Transition,
     User,
+    Webhook,
 )
-from lifecycle.services import keys, observations, projects, saved_views, vm_details
+from lifecycle.services import keys, observations, projects, saved_views, vm_details, webhooks
 from tests import factories
 from tests.web.conftest import finished
 from tests.web.query_counts import counted
@@ -59,6 +60,8 @@ PAGES = {
     "public images": ("/images/", {}),
     "keys": ("/account/keys/", {}),
     "project keys": ("/projects/lab/keys/", {}),
+    "webhooks": ("/projects/lab/webhooks/", {}),
+    "webhook": ("/projects/lab/webhooks/1/", {}),
     "members": ("/projects/lab/members/", {}),
     "billing": ("/projects/lab/billing/", {}),
     "billing preview": ("/projects/lab/billing/preview/", {}),
@@ -98,12 +101,19 @@ def filled(request: pytest.FixtureRequest, project: Project, host: Host, catalog
         keys.add_user_key(owner, factories.make_public_key())
         keys.add_project_key(project, factories.make_public_key(), user=owner)
         vm.key_people.add(owner)
+        webhooks.send_test(project, _hook(project, owner), user=owner)
         factories.make_image(project=project, created_by=owner)
         factories.make_image()
         for place in (project, None):
             ImageImport.objects.create(project=place, user=owner, name=f"image-{number}", status="failed")
         factories.make_host()
     return size
+
+
+def _hook(project: Project, owner: User) -> int:
+    """The first webhook's number; another is made each time."""
+    webhooks.create(project, "https://example.org/", ["repair.opened"], user=owner)
+    return Webhook.objects.order_by("pk")[0].pk
 
 
 def _transitions(vm: VM, user: User, size: int) -> None:

@@ -1,9 +1,10 @@
-"""Does a guest really execute here? Found out with a guest of one sector that resets its machine.
+"""Does a guest really execute here? Found out with a guest of one sector that does what a kernel does, in a nutshell.
 
-/dev/kvm may open and libvirt may offer "kvm", and yet a guest never executes an instruction (nested
-virtualisation that is not there). The sector asks the keyboard controller for a reset; libvirt is told to destroy the
-domain at a reset. A domain that goes away by itself has executed; one that stays hangs. The same guest under
-emulation is the control: if even that one hangs, the probe itself says nothing about KVM.
+/dev/kvm may open and libvirt may offer "kvm", and yet a guest never gets far: nested virtualisation that is not there,
+or one that carries out the firmware and fails at the first interrupt in protected mode. The sector (`kvm_probe.S`)
+enters protected and long mode, takes interrupts in both, says a word on its serial line and resets its machine. The
+word is the proof; a QEMU that dies, a guest that QEMU stops and one that hangs all leave it unsaid. The same guest
+under emulation is the control: if even that one says nothing, the probe itself tells nothing about KVM.
 """
 
 import re
@@ -19,14 +20,25 @@ from lifecycle.drivers.libvirt.names import pool_name
 from lifecycle.drivers.libvirt.storage_xml import raw_volume_xml
 from lifecycle.drivers.libvirt.xml import E, to_text
 
-#: mov al, 0xfe; out 0x64, al; hlt; jmp back: reset through the keyboard controller, then wait for it.
-_CODE: Final = bytes.fromhex("b0fee664f4ebfd")
+#: `kvm_probe.S`, assembled.
+_CODE: Final = bytes.fromhex(
+    "fafc31c08ed88ec08ed0bc007cbf0010b90020f3ab660f0116207d0f20c00c010f22c0ea287c080066b810008ed88ec08ed0"
+    "bc007c0000c70580110000aa7c0800c70584110000008e00000f011d267d000031dbcd3083fb017551c70500200000033000"
+    "00c7050030000003400000c7050040000083000000b8002000000f22d80f20e083c8200f22e0b9800000c00f320d00010000"
+    "0f300f20c00d000000800f22c0eaaf7c0000180043cff4ebfdc7042580100000eb7c1800c7042584100000008e0000b0fee6"
+    "2131dbfbf483fb0272fafabef37c000066baf803ac84c07403eeebf8b0fee664f4ebfdffc3b020e62048cf65786563757465"
+    "640a008d76000000000000000000ffff0000009acf00ffff00000092cf00ffff0000009aaf001f00007d0000ff030010"
+)
 BOOT_SECTOR: Final = _CODE.ljust(510, b"\0") + b"\x55\xaa"
+#: What the guest says at its end.
+WORD: Final = b"executed"
 #: The firmware does not boot from a disk of a single sector.
 DISK_BYTES: Final = 2**20
 #: How long a probe guest may take. Emulation on a busy machine is slow; the firmware alone takes it a second.
 SECONDS: Final = {"kvm": 6.0, "qemu": 15.0}
 _STEP_SECONDS: Final = 0.1
+#: What is said reaches the file through virtlogd, which may still write when QEMU has gone.
+_FLUSH_SECONDS: Final = 2.0
 _QEMU_SAID: Final = re.compile(r"qemu-system-\S+: (?:error: )?(.{3,200})")
 _FLAGS: Final = libvirt.VIR_DOMAIN_START_AUTODESTROY
 _CPUS: Final = {"kvm": E.cpu(mode="host-model"), "qemu": E.cpu(E.model("qemu64"), mode="custom", match="exact")}
@@ -59,37 +71,61 @@ class Probe:
 
     def _try(self, domain_type: str) -> str:
         """Empty when the probe guest executed, else what happened instead."""
-        volume = self._boot_volume()
+        disk = said = None
         try:
-            domain = self.conn.createXML(self._xml(domain_type, volume.path()), _FLAGS)
+            disk, said = self._volume("disk", BOOT_SECTOR), self._volume("said", b"")
+            domain = self._start(domain_type, disk.path(), said.path())
+            return domain if isinstance(domain, str) else self._wait(domain, said, SECONDS[domain_type])
+        finally:
+            for volume in filter(None, (disk, said)):
+                with suppress(libvirt.libvirtError):
+                    volume.delete(0)
+
+    def _start(self, domain_type: str, disk: str, said: str) -> Any:
+        try:
+            return self.conn.createXML(self._xml(domain_type, disk, said), _FLAGS)
         except libvirt.libvirtError as error:
             return f"a probe guest did not start ({_one_line(error)})"
-        else:
-            return self._wait(domain, SECONDS[domain_type])
-        finally:
-            with suppress(libvirt.libvirtError):
-                volume.delete(0)
 
-    def _wait(self, domain: Any, seconds: float) -> str:
+    def _wait(self, domain: Any, said: Any, seconds: float) -> str:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            if not _is_there(domain):
-                return ""
+            power = _power(domain)
+            if power is None:
+                return "" if self._heard(said) else "QEMU ended before a probe guest had executed"
+            if power == libvirt.VIR_DOMAIN_PAUSED:
+                _destroy(domain)
+                return "QEMU could not carry out what a probe guest executes, and stopped it"
             time.sleep(_STEP_SECONDS)
-        with suppress(libvirt.libvirtError):
-            domain.destroy()
-        return f"a probe guest executed nothing within {seconds:.0f} seconds"
+        _destroy(domain)
+        return f"a probe guest did not get through within {seconds:.0f} seconds"
 
-    def _boot_volume(self) -> Any:
-        pool = self.conn.storagePoolLookupByName(pool_name(self.installation, Pool.DISKS))
-        volume = pool.createXML(raw_volume_xml(f"probe-{uuid4()}.raw", DISK_BYTES, "0600"))
+    def _heard(self, said: Any) -> bool:
+        end = time.monotonic() + _FLUSH_SECONDS
+        while not (heard := WORD in self._read(said)) and time.monotonic() < end:
+            time.sleep(_STEP_SECONDS)
+        return heard
+
+    def _read(self, volume: Any) -> bytes:
         stream = self.conn.newStream(0)
-        volume.upload(stream, 0, len(BOOT_SECTOR))
-        stream.send(BOOT_SECTOR)
+        volume.download(stream, 0, 0)  # 0: to its end
+        parts = []
+        while part := stream.recv(1024):
+            parts.append(part)
         stream.finish()
+        return b"".join(parts)
+
+    def _volume(self, kind: str, content: bytes) -> Any:
+        pool = self.conn.storagePoolLookupByName(pool_name(self.installation, Pool.DISKS))
+        volume = pool.createXML(raw_volume_xml(f"probe-{uuid4()}.{kind}", DISK_BYTES if content else 0, "0600"))
+        if content:
+            stream = self.conn.newStream(0)
+            volume.upload(stream, 0, len(content))
+            stream.send(content)
+            stream.finish()
         return volume
 
-    def _xml(self, domain_type: str, disk: str) -> str:
+    def _xml(self, domain_type: str, disk: str, said: str) -> str:
         domain = E.domain(
             E.name(f"vmp-{self.installation}-probe-{uuid4().hex[:8]}"),
             E.memory("32", unit="MiB"),
@@ -106,6 +142,7 @@ class Probe:
                     type="file",
                     device="disk",
                 ),
+                E.serial(E.source(path=said, append="off"), E.target(type="isa-serial", port="0"), type="file"),
                 E.controller(type="usb", model="none"),
                 E.memballoon(model="none"),
             ),
@@ -114,14 +151,22 @@ class Probe:
         return to_text(domain)
 
 
-def _is_there(domain: Any) -> bool:
-    """Raises libvirtError when the host does not answer: that is no sign of life of the guest."""
+def _power(domain: Any) -> int | None:
+    """libvirt's state of the domain, None when it is gone.
+
+    Raises libvirtError when the host does not answer: that is no sign of life of the guest.
+    """
     try:
-        return bool(domain.isActive())
+        return int(domain.state()[0])
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-            return False
+            return None
         raise
+
+
+def _destroy(domain: Any) -> None:
+    with suppress(libvirt.libvirtError):
+        domain.destroy()
 
 
 def _one_line(error: libvirt.libvirtError) -> str:
