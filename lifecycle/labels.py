@@ -48,6 +48,7 @@ NOTIFICATIONS: dict[str, tuple[Label, Label]] = {
     "repair_closed": (_("A repair is over"), _("The VM runs again, or stays off.")),
     "suspension_ending": (_("A suspension ends soon"), _("A week before the saved memory is discarded.")),
     "invited": (_("I am invited"), _("To a project, by one of its owners.")),
+    "budget": (_("A budget was reached"), _("A project spent so much of it that you wanted to be told.")),
     "membership": (_("My role changed"), _("An owner changed your role, or took you out of a project.")),
 }
 
@@ -81,6 +82,12 @@ AUDIT: dict[str, Label] = {
     "webhook.switch": _("Webhook switched on or off"),
     "webhook.remove": _("Webhook removed"),
     "vm.settings": _("Settings changed"),
+    "budget.create": _("Budget made"),
+    "budget.change": _("Budget changed"),
+    "budget.remove": _("Budget removed"),
+    "budget.threshold": _("Budget reached a threshold"),
+    "budget.notice": _("Budget will suspend VMs"),
+    "budget.suspend": _("VM suspended by a budget"),
     "row.add": _("Added in the administration"),
     "row.change": _("Changed in the administration"),
     "row.delete": _("Deleted in the administration"),

@@ -10,7 +10,7 @@ from uuid import UUID
 from celery import Task, shared_task
 from celery.signals import worker_init, worker_shutting_down
 
-from lifecycle.billing import invoices, reminders
+from lifecycle.billing import budgets, invoices, reminders
 from lifecycle.domain.alerts import Condition, Kind
 from lifecycle.imaging.importer import importer
 from lifecycle.operations import engine, registry
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 SWEPT_MAX = 200
 METERING_SECONDS = 1800.0
 BILLING_SECONDS = 3600.0
+BUDGETS_SECONDS = 1800.0
 RETENTION_SECONDS = 60.0
 USAGE_SECONDS = 900.0
 #: The last five minutes of an hour are written shortly after it.
@@ -93,6 +94,7 @@ def check_alerts() -> None:
     delivery.deliver()
     notices.deliver()
     hooks.deliver()
+    budgets.deliver()
 
 
 @shared_task(name="lifecycle.check_metering", queue="periodic", ignore_result=True)
@@ -118,6 +120,16 @@ def bill() -> tuple[int, int, int]:
             return 0, 0, 0
         done = invoices.run()
         return len(done.drafted), len(done.issued), reminders.send()
+
+
+@shared_task(name="lifecycle.check_budgets", queue="periodic", ignore_result=True)
+def check_budgets() -> tuple[int, int, int]:
+    """Rate what budgets have left, tell, and suspend; returns how many were looked at, told of, and VMs suspended."""
+    with rounds.turn("budgets", seconds=BUDGETS_SECONDS) as mine:
+        if mine is None:
+            return 0, 0, 0
+        done = budgets.look()
+        return done.looked, done.told, done.suspended
 
 
 @shared_task(name="lifecycle.expire_suspended", queue="periodic", ignore_result=True)

@@ -83,6 +83,7 @@ UNFOLD: dict[str, Any] = {
                     _entry(_("Invoices"), "receipt_long", "lifecycle.invoice"),
                     _entry(_("Payments"), "payments", "lifecycle.payment"),
                     _entry(_("Credits"), "redeem", "lifecycle.credit"),
+                    _entry(_("Budgets"), "savings", "lifecycle.budget"),
                     _entry(_("Price lists"), "sell", "lifecycle.pricelist"),
                     _entry(_("Billing accounts"), "account_balance", "lifecycle.billingaccount"),
                     _entry(_("Committed use"), "handshake", "lifecycle.committeduse"),

@@ -42,7 +42,7 @@ IMAGE_PLAIN_UPLOAD_MAX_MIB = env.int("VMPORTAL_IMAGE_PLAIN_UPLOAD_MAX_MIB", defa
 PROTECTED_ADDRESSES: list[str] = env.list("VMPORTAL_PROTECTED_ADDRESSES", default=read.own_addresses())
 
 # --- the API ---------------------------------------------------------------------------------------------------
-# The private networks in which projects' webhooks may be.
+# The private networks in which projects' webhooks, those of budgets too, may be.
 WEBHOOK_ALLOWED_NETWORKS: list[str] = env.list("VMPORTAL_WEBHOOK_ALLOWED_NETWORKS", default=[])
 API_CALLS_PER_MINUTE = env.int("VMPORTAL_API_CALLS_PER_MINUTE", default=600)  # of one token
 

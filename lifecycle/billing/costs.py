@@ -14,7 +14,7 @@ from lifecycle.domain.pricing import CENT, MONTH_HOURS, ZERO, Line, Sort
 from lifecycle.models import VM, Project
 from lifecycle.services import metering, prices
 
-_NONE = ZERO.quantize(CENT)
+NOTHING = ZERO.quantize(CENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,12 @@ def of_project(project: Project, now: datetime) -> Costs:
     )
 
 
+def so_far(project: Project, now: datetime) -> tuple[str, Decimal]:
+    """The project's month and what it has cost by now: after discounts, before credits of money, without tax."""
+    since, _until = month_of(project, now)
+    return str(Month.of(now, prices.account_of(project).zone)), _owed(rating.bill(project, since, now).lines)
+
+
 def of_vm(vm: VM, now: datetime) -> Costs:
     """One VM's part of it, before what concerns the whole project."""
     since, until = month_of(vm.project, now)
@@ -79,12 +85,12 @@ def of_vm(vm: VM, now: datetime) -> Costs:
 
 
 def _owed(lines: list[Line]) -> Decimal:
-    return sum((line.amount for line in lines if line.sort is not Sort.CREDIT), _NONE)
+    return sum((line.amount for line in lines if line.sort is not Sort.CREDIT), NOTHING)
 
 
 def by_vm(costs: Costs) -> list[VMCost]:
     """The project's costs VM by VM, dearest first: one query."""
-    sums: dict[str, Decimal] = defaultdict(lambda: _NONE)
+    sums: dict[str, Decimal] = defaultdict(lambda: NOTHING)
     for line in costs.lines:
         if line.resource:
             sums[line.resource] += line.amount

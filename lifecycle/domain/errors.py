@@ -111,6 +111,13 @@ class QuotaExceeded(DomainError):
     http_status = 403
 
 
+class BudgetExceeded(DomainError):
+    """A budget of the project forbids new VMs; params: name, percent, spent, amount."""
+
+    code = "BUDGET_EXCEEDED"
+    http_status = 403
+
+
 class ResourcePoolExhausted(DomainError):
     """No host has room; params carry the reasons, host by host."""
 

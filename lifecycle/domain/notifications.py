@@ -21,6 +21,7 @@ class Kind(StrEnum):
     SUSPENSION_ENDING = "suspension_ending"
     INVITED = "invited"
     MEMBERSHIP = "membership"
+    BUDGET = "budget"
 
 
 _BOTH: Final = frozenset(Way)
@@ -34,6 +35,7 @@ DEFAULTS: Final[dict[Kind, frozenset[Way]]] = {
     Kind.SUSPENSION_ENDING: _BOTH,
     Kind.INVITED: _HERE,  # the invitation itself is a mail
     Kind.MEMBERSHIP: _HERE,
+    Kind.BUDGET: _BOTH,
 }
 
 

@@ -21,7 +21,6 @@ class Kind(StrEnum):
 #: What a webhook can be for; a test is sent by hand.
 CHOICES: Final = (Kind.OPERATION_ENDED, Kind.STATE_CHANGED, Kind.REPAIR_OPENED)
 WEBHOOKS_MAX: Final = 10
-TIMEOUT_SECONDS: Final = 10.0
 
 
 def check_kinds(kinds: Iterable[str]) -> list[str]:

@@ -1,6 +1,6 @@
 """Fetching a file by http or https into a local one: streamed, resumed, and only from where it may come.
 
-Where it may come from is judged by `services.outbound`, for each redirect anew.
+Where it may come from is judged by `lifecycle.outbound`, for each redirect anew.
 Ranges by RFC 9110: a file goes on where it stopped only while its validator (ETag or Last-Modified) is the same.
 """
 
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urljoin
 
+from lifecycle import outbound
 from lifecycle.domain.errors import InvalidInput
 from lifecycle.domain.imports import Network, check_url
-from lifecycle.services import outbound
 from lifecycle.services.image_imports import check_file_size
 
 CHUNK_BYTES: Final = 1024 * 1024

@@ -3,6 +3,7 @@
 from lifecycle.models.accounts import User
 from lifecycle.models.alerts import Alert, AlertDelivery
 from lifecycle.models.audit import AuditEntry
+from lifecycle.models.budgets import Budget, BudgetAlert
 from lifecycle.models.changes import Change
 from lifecycle.models.consoles import ConsoleKind, ConsoleSession, ConsoleTicket, SerialChunk
 from lifecycle.models.findings import Finding
@@ -42,6 +43,8 @@ __all__ = [
     "ApiToken",
     "AuditEntry",
     "BillingAccount",
+    "Budget",
+    "BudgetAlert",
     "Change",
     "Cleanup",
     "CommittedUse",

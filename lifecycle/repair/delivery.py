@@ -1,47 +1,29 @@
 """Messages about alerts on their way: by mail, and as a signed webhook.
 
-The webhook follows the Standard Webhooks specification 1.0 (https://github.com/standard-webhooks/standard-webhooks,
-spec/standard-webhooks.md): `webhook-id`, `webhook-timestamp` and `webhook-signature`, HMAC-SHA256 over
-"id.timestamp.body". A message keeps its id when it is sent again, so that a receiver can tell repetitions.
-Neither the address nor the secret is ever written down: both may hold what only the receiver should know.
+How a webhook is signed and sent: `lifecycle.webhooks`. Neither the address nor the secret is ever written down: both
+may hold what only the receiver should know.
 """
 
-import base64
-import hashlib
-import hmac
 import json
 import logging
 import smtplib
-import time
 from datetime import UTC, datetime
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.utils.translation import gettext, override
 
+from lifecycle import webhooks
 from lifecycle.labels import filled
 from lifecycle.models import Alert, AlertDelivery
 from lifecycle.services import alerts
+from lifecycle.webhooks import NotDelivered
 
 log = logging.getLogger(__name__)
 
 #: At most so many messages in one go, each within the timeout: a receiver that hangs holds up messages alone.
 BATCH: Final = 20
-TIMEOUT_SECONDS: Final = 10.0
-SECRET_PREFIX: Final = "whsec_"  # noqa: S105  # what secrets of the specification begin with
-#: The receiver wants no more messages (the specification's word for it).
-GONE: Final = 410
-
-
-class NotDelivered(Exception):
-    """The message did not arrive. `for_good`: sending it again is of no use."""
-
-    def __init__(self, problem: str, *, for_good: bool = False) -> None:
-        super().__init__(problem)
-        self.for_good = for_good
 
 
 def deliver() -> int:
@@ -102,34 +84,10 @@ def _moment(at: datetime) -> str:
 
 
 def _webhook(delivery: AlertDelivery) -> None:
-    url = urlsplit(settings.ALERT_WEBHOOK_URL)
-    body = payload(delivery)
     # With the alert's own time: a database put back from a backup gives its row numbers a second time.
     opened = int(delivery.alert.opened_at.timestamp())
     message_id = f"msg_{settings.INSTALLATION_ID}_{delivery.pk}_{opened}"
-    headers = signed_headers(settings.ALERT_WEBHOOK_SECRET, message_id, body)
-    status = _post(url, body, headers)
-    if not 200 <= status < 300:  # a redirect, too: the message is for the address that was given
-        raise NotDelivered(f"the receiver answered with status {status}", for_good=status == GONE)
-
-
-def signed_headers(secret: str, message_id: str, body: bytes) -> dict[str, str]:
-    """The headers of a message that is sent now."""
-    timestamp = int(time.time())
-    return {
-        "Content-Type": "application/json",
-        "User-Agent": "vmportal",
-        "webhook-id": message_id,
-        "webhook-timestamp": str(timestamp),
-        "webhook-signature": signature(secret, message_id, timestamp, body),
-    }
-
-
-def signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
-    """The value of `webhook-signature`. `secret` is base64, with or without its prefix `whsec_`."""
-    key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
-    signed = b".".join([message_id.encode(), str(timestamp).encode(), body])
-    return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+    webhooks.send(settings.ALERT_WEBHOOK_URL, settings.ALERT_WEBHOOK_SECRET, message_id, payload(delivery))
 
 
 def payload(delivery: AlertDelivery) -> bytes:
@@ -155,19 +113,6 @@ def payload(delivery: AlertDelivery) -> bytes:
     }
     message = {"type": f"alert.{delivery.about}", "timestamp": at.isoformat(), "data": data}
     return json.dumps(message, separators=(",", ":")).encode()
-
-
-def _post(url: SplitResult, body: bytes, headers: dict[str, str]) -> int:
-    """The status of the answer; its body is not read."""
-    kind = HTTPSConnection if url.scheme == "https" else HTTPConnection
-    connection = kind(url.hostname or "", url.port, timeout=TIMEOUT_SECONDS)
-    try:
-        connection.request("POST", (url.path or "/") + (f"?{url.query}" if url.query else ""), body, headers)
-        return connection.getresponse().status
-    except (HTTPException, OSError) as error:
-        raise NotDelivered(f"{type(error).__name__}: {error}") from error
-    finally:
-        connection.close()
 
 
 _BY: Final = {AlertDelivery.Way.MAIL: _mail, AlertDelivery.Way.WEBHOOK: _webhook}

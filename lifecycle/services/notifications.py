@@ -82,6 +82,15 @@ def removed(project: Project, member: User, *, by: User | None) -> None:
         _tell([member], Kind.MEMBERSHIP, text, {"project": project.slug}, None, "")
 
 
+def budget(project: Project, text: str, values: Mapping[str, str]) -> None:
+    """Tell those who can do something about a budget that was reached. Needs an open transaction.
+
+    `text` is marked, and so are its translations.
+    """
+    path = f"/projects/{project.slug}/billing/budgets/"
+    _tell(_users_of(project), Kind.BUDGET, text, values, project, path)
+
+
 def _users_of(project: Project) -> list[User]:
     """The members who can start and stop its VMs."""
     roles: list[Role] = roles_with(Right.USE_VMS)

@@ -33,6 +33,7 @@ PERIODIC: Final = (
     Own("lifecycle.check_alerts", 60, 300),
     Own("lifecycle.check_metering", 900, 6 * 3600),
     Own("lifecycle.bill", 3600, 24 * 3600),
+    Own("lifecycle.check_budgets", 300, 3600),
     Own("lifecycle.expire_suspended", 3600, 24 * 3600),
     Own("lifecycle.verify_images", 900, 6 * 3600),
     Own("lifecycle.sum_up_usage", 600, 3600),

@@ -25,7 +25,7 @@ from lifecycle.domain.transitions import TABLE, Action, Asker, allowed_actions, 
 from lifecycle.models import VM, Disk, Image, MachineType, Operation, Project, User, Zone
 from lifecycle.models.images import Firmware, Kind
 from lifecycle.realtime import publish
-from lifecycle.services import audit, config_changes, networks, operations, quotas
+from lifecycle.services import audit, budgets, config_changes, networks, operations, quotas
 from lifecycle.services.access import authorise
 from lifecycle.services.db import lock_project, service
 from lifecycle.services.transitions import born, move
@@ -74,7 +74,7 @@ def request_create(
     """Write a new VM in PROVISIONING and the operation that makes it real.
 
     Raises:
-        InvalidInput, NameTaken, QuotaExceeded, Forbidden, RequestIdReused: nothing was written.
+        InvalidInput, NameTaken, BudgetExceeded, QuotaExceeded, Forbidden, RequestIdReused: nothing was written.
     """
     project = lock_project(project.pk)
     authorise(project, user, Action.CREATE)
@@ -123,6 +123,7 @@ def request_create(
         created_by=user,
     )
     _refuse_taken_name(project, request.name)
+    budgets.check(project)
     quotas.check(project, Amounts(1, vm.vcpus, vm.memory_mib, disk_gib))
     disk = Disk(vm=vm, size_gib=disk_gib, auto_delete=request.disk_auto_delete)
     operation = _write(vm, disk, user, request_id, request.digest())

@@ -10,7 +10,7 @@ from django.db.models import F
 from django.utils.translation import gettext_lazy as _
 
 from lifecycle import labels
-from lifecycle.domain import guests, imports, vm_labels, webhooks
+from lifecycle.domain import budgets, guests, imports, vm_labels, webhooks
 from lifecycle.domain.errors import DomainError, InvalidInput
 from lifecycle.models import Image, MachineType, Project, Zone
 from lifecycle.models.images import Firmware
@@ -461,3 +461,53 @@ class PromotionForm(PortalForm):
     code = forms.CharField(
         label=_("Promotion code"), max_length=40, widget=forms.TextInput({"autocomplete": "off", "spellcheck": "false"})
     )
+
+
+class BudgetForm(PortalForm):
+    """A budget of a project."""
+
+    name = forms.CharField(
+        label=_("Name"),
+        max_length=60,
+        widget=forms.TextInput({"autocomplete": "off", "placeholder": _("All VMs")}),
+        error_messages={"required": _("Give the budget a name.")},
+    )
+    amount = forms.DecimalField(
+        label=_("Amount a month"),
+        max_digits=11,
+        decimal_places=2,
+        help_text=_("Without tax, after discounts and before credits: as the costs page reckons."),
+    )
+    thresholds = forms.CharField(
+        label=_("Tell at (%)"),
+        max_length=80,
+        initial=", ".join(str(percent) for percent in budgets.DEFAULT_THRESHOLDS),
+        help_text=_("Percentages of the amount, such as 50, 90, 100. Each is told once a month."),
+    )
+    forbid_at = forms.IntegerField(
+        label=_("No new VMs from (%)"), required=False, help_text=_("Empty: new VMs are always allowed.")
+    )
+    suspend_at = forms.IntegerField(
+        label=_("Suspend VMs from (%)"),
+        required=False,
+        help_text=_("Empty: never. Their memory is saved, they can be resumed, and nothing is deleted."),
+    )
+    notice_hours = forms.IntegerField(
+        label=_("Notice before that (hours)"), initial=24, help_text=_("Owners and operators are told so long before.")
+    )
+    webhook_url = forms.CharField(
+        label=_("Webhook"),
+        required=False,
+        max_length=budgets.URL_MAX,
+        widget=forms.TextInput(
+            {"autocomplete": "off", "spellcheck": "false", "placeholder": "https://example.org/budget"}
+        ),
+        help_text=_("Gets a signed message, too. Its secret is shown once, when the address is new."),
+    )
+
+    def clean_thresholds(self) -> list[int]:
+        """As percentages."""
+        try:
+            return budgets.parse_thresholds(self.cleaned_data["thresholds"])
+        except InvalidInput as error:
+            raise forms.ValidationError(text_of(error)) from error

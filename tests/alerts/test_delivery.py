@@ -14,6 +14,7 @@ from django.core import mail
 from django.utils import timezone
 from pytest_django import Settings
 
+from lifecycle import webhooks
 from lifecycle.domain.alerts import Condition, Kind
 from lifecycle.models import Alert, AlertDelivery, Host
 from lifecycle.repair import delivery
@@ -76,7 +77,7 @@ def verify(headers: dict[str, str], body: bytes) -> None:
 def test_the_signature_is_that_of_the_specifications_example() -> None:
     # The example of the reference implementations (standard-webhooks, libraries/*/tests).
     secret = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-    signed = delivery.signature(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
+    signed = webhooks.signature(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
     assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
@@ -121,7 +122,7 @@ def test_a_message_that_failed_is_sent_again_under_its_id(receiver: Webhook, dow
 def test_a_receiver_that_hangs_holds_a_message_up_for_a_bounded_time(
     receiver: Webhook, down: Condition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(webhooks, "TIMEOUT_SECONDS", 0.3)
     receiver.answers = [0]
     alerts.sync(KINDS, [down])
     started = time.monotonic()

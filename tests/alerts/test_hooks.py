@@ -91,7 +91,7 @@ def test_a_worker_that_dies_between_claim_and_answer_loses_nothing(
 def test_a_receiver_that_hangs_costs_one_timeout_a_pause_and_holds_up_no_other(
     project: Project, hook: Webhook, owner: User, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hooks, "TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr("lifecycle.webhooks.TIMEOUT_SECONDS", 0.3)
     receiver.answers = [0]
     with webhook() as swift:
         other = webhooks.create(project, swift.url, CHOICES, user=owner)[0]

@@ -50,6 +50,8 @@ def measure(stack: Stack, rounds: int, loaded: int, billed: int, only: str = "")
 
     user = User.objects.get(username="admin")
     User.objects.filter(pk=user.pk).update(must_change_password=False)
+    if only == "billing":
+        return billing.run(user, billed, 3, say)
     client = Client()
     client.force_login(user)
     cookie = f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}"
@@ -74,18 +76,15 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=10, help="rounds of each guest benchmark")
     parser.add_argument("--loaded", type=int, default=50, help="starts queued while pages are read (0: none)")
     parser.add_argument("--billed", type=int, default=10_000, help="VMs whose month is rated")
-    parser.add_argument("--only", choices=["consoles"], help="this part alone; it is printed, not written")
+    parser.add_argument("--only", choices=["billing", "consoles"], default="", help="one part alone, printed")
     parser.add_argument("--write", action="store_true", help=f"write {DOCUMENT.relative_to(CHECKOUT)}")
     chosen = parser.parse_args()
+    processes = ("web",) if chosen.only == "billing" else ("web", "gateway", "worker", "beat", "watcher")
     with (
         tempfile.TemporaryDirectory(prefix="vmportal-bench-") as folder,
-        running_stack(
-            Path(folder),
-            processes=("web", "gateway", "worker", "beat", "watcher"),
-            extra={"VMPORTAL_API_CALLS_PER_MINUTE": "1000000"},
-        ) as stack,
+        running_stack(Path(folder), processes=processes, extra={"VMPORTAL_API_CALLS_PER_MINUTE": "1000000"}) as stack,
     ):
-        rows = measure(stack, chosen.rounds, chosen.loaded, chosen.billed, chosen.only or "")
+        rows = measure(stack, chosen.rounds, chosen.loaded, chosen.billed, chosen.only)
     text = (
         "# Benchmarks\n\nMade by `./portal bench --write`. Times are milliseconds: median (minimum–maximum). "
         "A floor is measured in the same run, in turns with the product; only ratios compare between machines.\n\n"

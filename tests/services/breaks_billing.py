@@ -9,6 +9,8 @@ from django.utils import timezone
 from lifecycle.models import (
     VM,
     BillingAccount,
+    Budget,
+    BudgetAlert,
     CommittedUse,
     Credit,
     CreditUse,
@@ -177,3 +179,32 @@ def _(_project: Project, vm: VM) -> None:
     invoice = factories.make_draft_invoice(vm)
     for _time in range(2):
         Reminder.objects.create(invoice=invoice, level=1)
+
+
+def budget(project: Project, **fields: Any) -> Budget:
+    return Budget.objects.create(**{"project": project, "name": "all", "amount": ONE, **fields})
+
+
+@breaks("a_budget_has_a_name_of_its_own")
+def _(project: Project, _vm: VM) -> None:
+    budget(project)
+    budget(project)
+
+
+@breaks("a_budget_is_worth_something")
+def _(project: Project, _vm: VM) -> None:
+    budget(project, amount=0)
+
+
+@breaks("a_budget_suspends_after_a_notice")
+def _(project: Project, _vm: VM) -> None:
+    budget(project, notice_hours=0)
+
+
+@breaks("a_budget_tells_a_threshold_once_a_month")
+def _(project: Project, _vm: VM) -> None:
+    row = budget(project)
+    for _number in range(2):
+        BudgetAlert.objects.create(
+            budget=row, month="2026-02", about="threshold", percent=50, amount=ONE, spent=ONE, currency="EUR"
+        )

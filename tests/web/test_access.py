@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern
 
-from lifecycle.models import VM, ConsoleSession, Membership, Notification, Operation, Project, User
+from lifecycle.models import VM, Budget, ConsoleSession, Membership, Notification, Operation, Project, User
 from lifecycle.services import image_imports, keys, projects, tokens, webhooks
 from lifecycle.services.image_imports import ImportRequest
 from lifecycle.web import urls
@@ -121,6 +121,13 @@ ROWS = [
     Row("POST", "billing-account", (400, 403, 403, 404, IN)),
     Row("POST", "billing-promotion", (400, 403, 403, 404, IN)),
     Row("GET", "billing-preview", (200, 200, 403, 404, IN)),
+    Row("GET", "budgets", (200, 200, 200, 404, IN)),
+    Row("GET", "budget-new", (200, 403, 403, 404, IN)),
+    Row("POST", "budget-new", (400, 403, 403, 404, IN)),
+    Row("GET", "budget", (200, 403, 403, 404, IN)),
+    Row("POST", "budget", (400, 403, 403, 404, IN)),
+    Row("POST", "budget-remove", (303, 403, 403, 404, IN)),
+    Row("GET", "budget-remove", (405, 405, 405, 405, 405)),
     Row("GET", "invoices", (200, 200, 200, 404, IN)),
     Row("GET", "invoice", (200, 200, 200, 404, IN)),
     Row("POST", "invoice-pay", (303, 403, 403, 404, IN)),
@@ -182,6 +189,7 @@ def addresses(project: Project, vm: VM, owner: User, viewer: User) -> dict[str, 
     bill = factories.make_draft_invoice(vm)
     hook = webhooks.create(project, "https://example.org/", ["repair.opened"], user=owner)[0]
     sent = webhooks.send_test(project, hook.pk, user=owner)
+    budget = Budget.objects.create(project=project, name="all", amount=10, thresholds=[50])
     access_token, _secret = tokens.create(owner, "laptop", [project], may_write=False)
     return {
         "tokens": "/account/tokens/",
@@ -245,6 +253,10 @@ def addresses(project: Project, vm: VM, owner: User, viewer: User) -> dict[str, 
         "billing-account": f"{base}/billing/account/",
         "billing-promotion": f"{base}/billing/promotion/",
         "billing-preview": f"{base}/billing/preview/",
+        "budgets": f"{base}/billing/budgets/",
+        "budget-new": f"{base}/billing/budgets/new/",
+        "budget": f"{base}/billing/budgets/{budget.pk}/",
+        "budget-remove": f"{base}/billing/budgets/{budget.pk}/remove/",
         "invoices": f"{base}/billing/invoices/",
         "invoice": f"{base}/billing/invoices/{bill.pk}/",
         "invoice-pay": f"{base}/billing/invoices/{bill.pk}/pay/",

@@ -8,6 +8,8 @@ from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action, Asker
 from lifecycle.models import (
     VM,
+    Budget,
+    BudgetAlert,
     ConfigChange,
     ConsoleSession,
     Host,
@@ -65,6 +67,7 @@ PAGES = {
     "members": ("/projects/lab/members/", {}),
     "billing": ("/projects/lab/billing/", {}),
     "billing preview": ("/projects/lab/billing/preview/", {}),
+    "budgets": ("/projects/lab/billing/budgets/", {}),
     "invoices": ("/projects/lab/billing/invoices/", {}),
     "invoice": ("/projects/lab/billing/invoices/1/", {}),
     "invoice line": ("/projects/lab/billing/invoices/1/lines/1/", {}),
@@ -91,6 +94,10 @@ def filled(request: pytest.FixtureRequest, project: Project, host: Host, catalog
                 )
         _transitions(vm, owner, size)
         factories.make_draft_invoice(vm, f"2026-{number + 1:02}")
+        budget = Budget.objects.create(project=project, name=f"budget {number}", amount=10, thresholds=[50])
+        for percent in range(size):
+            values = {"month": "2026-02", "about": "threshold", "amount": 10, "spent": 5, "currency": "EUR"}
+            BudgetAlert.objects.create(budget=budget, percent=percent, **values)
         factories.make_operation(vm, Action.RESET, steps=("reset_domain",), user=owner)
         factories.add_member(project, factories.make_user(), "viewer")  # type: ignore[arg-type]
         projects.invite(project, f"somebody-{number}@example.org", "viewer", user=owner)

@@ -1,5 +1,7 @@
 """Connections to addresses that people named: judged first, so that nobody reaches a private network through us.
 
+Beside the layers, because images are fetched and messages are sent.
+
 A name is resolved once and its addresses are judged; the connection goes to the very address that was judged, so that
 a name that points elsewhere a moment later (DNS rebinding) gains nothing.
 """
