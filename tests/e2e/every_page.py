@@ -19,6 +19,8 @@ FOUND_ON: dict[str, tuple[str, str]] = {
     "image_id": ("/projects/default/images/", r"/images/(\d+)/confirm/"),
     "import_id": ("/projects/default/images/", r"/imports/([0-9a-f-]{36})/"),
     "number": ("/projects/default/billing/invoices/", r"/invoices/(\d+)/"),
+    "webhook_id": ("/projects/default/webhooks/", r"/webhooks/(\d+)/"),
+    "budget_id": ("/projects/default/billing/budgets/", r"/budgets/(\d+)/"),
     "view_id": ("/projects/default/vms/", r"/views/(\d+)/remove/"),
 }
 #: Where a post-mortem's address is found: it names a moment.

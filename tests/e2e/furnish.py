@@ -9,6 +9,7 @@ import os
 import random
 import time
 from datetime import timedelta
+from decimal import Decimal
 
 import django
 
@@ -38,6 +39,7 @@ from lifecycle.models import (  # noqa: E402
 from lifecycle.realtime import recent  # noqa: E402
 from lifecycle.services import (  # noqa: E402
     audit,
+    budgets,
     image_imports,
     keys,
     observations,
@@ -47,6 +49,7 @@ from lifecycle.services import (  # noqa: E402
     tokens,
     usage,
     vm_details,
+    webhooks,
 )
 from lifecycle.services.transitions import move  # noqa: E402
 from tests import factories  # noqa: E402
@@ -199,10 +202,12 @@ def catalogue(project: Project, admin: User) -> None:
 
 
 def secrets_of(project: Project, admin: User) -> None:
-    """SSH keys and access tokens."""
+    """SSH keys, access tokens, a webhook, and a budget."""
     keys.add_user_key(admin, factories.make_public_key("admin@laptop"), "laptop")
     keys.add_project_key(project, factories.make_public_key("deploy@ci"), "deployment", user=admin)
     tokens.create(admin, "terraform", [project], may_write=True)
+    webhooks.create(project, "https://hooks.example.org/vmportal", ["repair.opened"], user=admin)
+    budgets.save(project, budgets.Wish("The month", Decimal(50), suspend_at=120), user=admin)
     tokens.create(admin, "a dashboard that only looks", [project], may_write=False)
 
 
