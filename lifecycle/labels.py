@@ -49,6 +49,10 @@ NOTIFICATIONS: dict[str, tuple[Label, Label]] = {
     "suspension_ending": (_("A suspension ends soon"), _("A week before the saved memory is discarded.")),
     "invited": (_("I am invited"), _("To a project, by one of its owners.")),
     "budget": (_("A budget was reached"), _("A project spent so much of it that you wanted to be told.")),
+    "schedule": (
+        _("A schedule did not do its work"),
+        _("Its time was missed, or the VM could not be started or stopped."),
+    ),
     "membership": (_("My role changed"), _("An owner changed your role, or took you out of a project.")),
 }
 
@@ -82,6 +86,10 @@ AUDIT: dict[str, Label] = {
     "webhook.switch": _("Webhook switched on or off"),
     "webhook.remove": _("Webhook removed"),
     "vm.settings": _("Settings changed"),
+    "schedule.add": _("Schedule added"),
+    "schedule.remove": _("Schedule removed"),
+    "schedule.skip": _("Schedule skipped once"),
+    "idle.dismiss": _("Hint of an idle VM dismissed"),
     "budget.create": _("Budget made"),
     "budget.change": _("Budget changed"),
     "budget.remove": _("Budget removed"),

@@ -9,15 +9,16 @@ from uuid import UUID
 
 from celery import Task, shared_task
 from celery.signals import worker_init, worker_shutting_down
+from django.utils import timezone
 
-from lifecycle.billing import budgets, invoices, reminders
+from lifecycle.billing import budgets, invoices, reminders, revenue
 from lifecycle.domain.alerts import Condition, Kind
 from lifecycle.imaging.importer import importer
 from lifecycle.operations import engine, registry
 from lifecycle.operations.drain import drain
 from lifecycle.operations.sweeper import sweeper
-from lifecycle.repair import delivery, expiry, hooks, images, lookout, notices, periodic, silence
-from lifecycle.services import alerts, bell, metering, operations, retention, rounds, usage
+from lifecycle.repair import delivery, expiry, hooks, images, lookout, notices, periodic, schedules, silence
+from lifecycle.services import alerts, bell, idle, metering, operations, retention, rounds, usage
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,8 @@ SWEPT_MAX = 200
 METERING_SECONDS = 1800.0
 BILLING_SECONDS = 3600.0
 BUDGETS_SECONDS = 1800.0
+IDLE_SECONDS = 900.0
+REVENUE_SECONDS = 1800.0
 RETENTION_SECONDS = 60.0
 USAGE_SECONDS = 900.0
 #: The last five minutes of an hour are written shortly after it.
@@ -130,6 +133,26 @@ def check_budgets() -> tuple[int, int, int]:
             return 0, 0, 0
         done = budgets.look()
         return done.looked, done.told, done.suspended
+
+
+@shared_task(name="lifecycle.sum_up_revenue", queue="periodic", ignore_result=True)
+def sum_up_revenue() -> int:
+    """Derive the last days' revenue for the operators' charts; returns how many rows there are of them."""
+    with rounds.turn("revenue", seconds=REVENUE_SECONDS) as mine:
+        return revenue.sum_up(timezone.now()) if mine else 0
+
+
+@shared_task(name="lifecycle.run_schedules", queue="periodic", ignore_result=True)
+def run_schedules() -> int | None:
+    """Start and stop what is due, if no worker has just done it; returns how many due times were taken."""
+    return schedules.run()
+
+
+@shared_task(name="lifecycle.look_for_idle", queue="periodic", ignore_result=True)
+def look_for_idle() -> int:
+    """Look for VMs that have been idle for days; returns how many there are."""
+    with rounds.turn("idle", seconds=IDLE_SECONDS) as mine:
+        return idle.look(timezone.now()) if mine else 0
 
 
 @shared_task(name="lifecycle.expire_suspended", queue="periodic", ignore_result=True)

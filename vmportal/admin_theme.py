@@ -80,6 +80,7 @@ UNFOLD: dict[str, Any] = {
                 "title": _("Money"),
                 "separator": True,
                 "items": [
+                    _entry(_("Revenue"), "bar_chart", "lifecycle.revenueday"),
                     _entry(_("Invoices"), "receipt_long", "lifecycle.invoice"),
                     _entry(_("Payments"), "payments", "lifecycle.payment"),
                     _entry(_("Credits"), "redeem", "lifecycle.credit"),

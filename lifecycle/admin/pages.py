@@ -20,6 +20,7 @@ from lifecycle.admin import (
     periodic,
     projects,
     repairs,
+    revenue,
     vms,
 )
 
@@ -40,5 +41,6 @@ __all__ = [
     "periodic",
     "projects",
     "repairs",
+    "revenue",
     "vms",
 ]

@@ -41,11 +41,15 @@ def rows_within(rows: QuerySet[MeteringInterval], since: datetime, until: dateti
 _COLUMNS = ("vm_id", "state", "started_at", "ended_at", "machine_type", "vcpus", "memory_mib", "disk_gib")
 
 
-def pieces_of(rows: QuerySet[MeteringInterval]) -> Iterator[Piece]:
-    """What each interval holds, VM by VM in the order of their names; some rows are in memory at a time."""
+def pieces_of(rows: QuerySet[MeteringInterval], *, as_if: State | None = None) -> Iterator[Piece]:
+    """What each interval holds, VM by VM in the order of their names; some rows are in memory at a time.
+
+    Args:
+        as_if: what it would have held in that state instead of its own.
+    """
     found = rows.order_by("vm__name", "vm_id", "opened_by_id").values_list(*_COLUMNS, "family", "zone")
     for vm_id, state, start, end, *shape in found.iterator(chunk_size=ROWS_AT_ONCE):
-        yield Piece(str(vm_id), shape[-1], start, end, pricing.held(State(state), Shape(*shape)))
+        yield Piece(str(vm_id), shape[-1], start, end, pricing.held(as_if or State(state), Shape(*shape)))
 
 
 def vms(project: Project, since: datetime, until: datetime) -> Iterator[Piece]:

@@ -22,6 +22,7 @@ class Kind(StrEnum):
     INVITED = "invited"
     MEMBERSHIP = "membership"
     BUDGET = "budget"
+    SCHEDULE = "schedule"
 
 
 _BOTH: Final = frozenset(Way)
@@ -36,6 +37,7 @@ DEFAULTS: Final[dict[Kind, frozenset[Way]]] = {
     Kind.INVITED: _HERE,  # the invitation itself is a mail
     Kind.MEMBERSHIP: _HERE,
     Kind.BUDGET: _BOTH,
+    Kind.SCHEDULE: _BOTH,
 }
 
 

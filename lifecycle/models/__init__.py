@@ -29,7 +29,9 @@ from lifecycle.models.prices import (
 )
 from lifecycle.models.projects import Invitation, Membership, Project, Quota
 from lifecycle.models.repairs import Cleanup, Repair, RepairEntry
+from lifecycle.models.revenue import RevenueDay
 from lifecycle.models.rounds import Round
+from lifecycle.models.schedules import IdleHint, Schedule, ScheduleRun
 from lifecycle.models.tokens import ApiToken
 from lifecycle.models.usage import HostUsage, VMUsage
 from lifecycle.models.vms import VM, Disk, SerialLog
@@ -60,6 +62,7 @@ __all__ = [
     "Host",
     "HostLease",
     "HostUsage",
+    "IdleHint",
     "Image",
     "ImageImport",
     "Invitation",
@@ -84,9 +87,12 @@ __all__ = [
     "Repair",
     "RepairEntry",
     "Reservation",
+    "RevenueDay",
     "Round",
     "SSHKey",
     "SavedView",
+    "Schedule",
+    "ScheduleRun",
     "Seller",
     "SerialChunk",
     "SerialLog",

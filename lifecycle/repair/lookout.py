@@ -11,7 +11,7 @@ from typing import Final
 
 from django.db import close_old_connections, connection
 
-from lifecycle.repair import alerts, delivery, hooks, notices, silence
+from lifecycle.repair import alerts, delivery, hooks, notices, schedules, silence
 from lifecycle.services import periodic
 from lifecycle.services.alerts import Changes
 
@@ -57,11 +57,12 @@ class Lookout:
 
 
 def look(deadlines: alerts.Deadlines) -> Changes | None:
-    """The round of alerts, and with it: host errors, and the product's periodic tasks put right.
+    """The round of alerts, and with it: schedules, host errors, and the product's periodic tasks put right.
 
     None when it was not ours.
     """
     changes = alerts.look(deadlines)
+    schedules.run()
     if changes is not None:
         silence.check()
     if changes is not None and periodic.wrong():

@@ -15,7 +15,7 @@ BILLING_GROUP = "billing"
 #: What that group may see and set.
 BILLING_MODELS = (
     *("Invoice", "InvoiceLine", "Payment", "Credit", "PriceList", "Price", "BillingAccount", "CommittedUse"),
-    *("PromotionCode", "TaxRate", "Seller", "Budget"),
+    *("PromotionCode", "TaxRate", "Seller", "Budget", "RevenueDay"),
 )
 ADMIN = "admin"
 PROJECT = "default"

@@ -1,7 +1,7 @@
 """Notifications: written in the transaction of what they tell of; mailed afterwards, by whoever looks next."""
 
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -13,10 +13,13 @@ from lifecycle.domain.access import Right, Role, roles_with
 from lifecycle.domain.errors import InvalidInput
 from lifecycle.domain.notifications import Kind, Way, ways_of
 from lifecycle.domain.text import mark
+from lifecycle.domain.transitions import Asker
 from lifecycle.models import VM, Notification, Operation, Project, Repair, User
 from lifecycle.services.db import service
 
 ATTEMPTS_MAX: Final = 8
+#: Who asks for things without a person who waits for their end.
+_UNATTENDED: Final = frozenset({Asker.SCHEDULE, Asker.POLICY})
 _PAUSE_SECONDS: Final = 60  # doubled with every attempt
 
 
@@ -24,15 +27,16 @@ _PAUSE_SECONDS: Final = 60  # doubled with every attempt
 
 
 def operation_failed(operation_id: UUID) -> None:
-    """Tell who asked for it. Needs an open transaction."""
+    """Tell who asked for it; of what the clock or a policy asked for, those who can act. Needs an open transaction."""
     operation = Operation.objects.select_related("user", "project", "vm").get(pk=operation_id)
-    if operation.user is None:
+    if operation.user is None and operation.asked_by not in _UNATTENDED:
         return
     slug = operation.project.slug
     path = f"/projects/{slug}/operations/{operation.pk}/"
     values = {"action": operation.action, "name": operation.target_name, "project": slug}
     text = mark("%(action)s of %(name)s in the project %(project)s failed.")
-    _tell([operation.user], Kind.OPERATION_FAILED, text, values, operation.project, path)
+    people = [operation.user] if operation.user else _users_of(operation.project)
+    _tell(people, Kind.OPERATION_FAILED, text, values, operation.project, path)
 
 
 def repair_opened(vm: VM) -> None:
@@ -80,6 +84,13 @@ def removed(project: Project, member: User, *, by: User | None) -> None:
     if by is None or by.pk != member.pk:
         text = mark("You are no longer a member of the project %(project)s.")
         _tell([member], Kind.MEMBERSHIP, text, {"project": project.slug}, None, "")
+
+
+def schedule_failed(vm: VM, action: str, due_at: datetime) -> None:
+    """Tell those who can act that a due time was missed or refused. Needs an open transaction."""
+    text = mark("The schedule of %(name)s in the project %(project)s did not work (%(action)s, %(date)s).")
+    values = {**_about(vm), "action": action, "date": f"{due_at:%Y-%m-%d %H:%M %Z}"}
+    _tell(_users_of(vm.project), Kind.SCHEDULE, text, values, vm.project, f"{_page(vm)}schedules/")
 
 
 def budget(project: Project, text: str, values: Mapping[str, str]) -> None:

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 from django import template
 from django.utils import timezone
+from django.utils.dates import WEEKDAYS_ABBR
 from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext as _
 
@@ -55,6 +56,23 @@ def at(moment: datetime, zone: ZoneInfo) -> str:
 def day(moment: datetime, zone: ZoneInfo) -> str:
     """The date in `zone`, in words."""
     return date_format(timezone.localtime(moment, zone), "DATE_FORMAT")
+
+
+@register.filter
+def days(digits: str) -> str:
+    """Days of the week of a schedule: a row of them by its ends."""
+    if digits == "0123456":
+        return _("every day")
+    names = [str(WEEKDAYS_ABBR[int(digit)]) for digit in digits]
+    in_a_row = len(digits) > 2 and int(digits[-1]) - int(digits[0]) == len(digits) - 1
+    return f"{names[0]} – {names[-1]}" if in_a_row else ", ".join(names)
+
+
+@register.filter
+def minute(moment: datetime, zone: ZoneInfo) -> str:
+    """Day of the week, date and time in `zone`, with its abbreviation."""
+    local = timezone.localtime(moment, zone)
+    return f"{WEEKDAYS_ABBR[local.weekday()]} {local:%Y-%m-%d %H:%M} {local.tzname()}"
 
 
 @register.simple_tag

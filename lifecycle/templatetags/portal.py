@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from lifecycle import labels
-from lifecycle.models import VM, Alert, Notification, Operation, Repair
+from lifecycle.models import VM, Alert, Notification, Operation, Repair, ScheduleRun
 from lifecycle.services import expiry, repair_records
 
 register = template.Library()
@@ -137,7 +137,7 @@ def role_meaning(role: str) -> str:
 
 
 @register.filter
-def error_text(operation: Operation) -> str:
+def error_text(operation: Operation | ScheduleRun) -> str:
     """An operation's error in the reader's language."""
     return labels.error_text(operation.error)
 

@@ -7,10 +7,11 @@ from typing import Any, TypeVar, cast
 from django import forms
 from django.conf import settings
 from django.db.models import F
+from django.utils.dates import WEEKDAYS
 from django.utils.translation import gettext_lazy as _
 
 from lifecycle import labels
-from lifecycle.domain import budgets, guests, imports, vm_labels, webhooks
+from lifecycle.domain import budgets, guests, imports, schedules, vm_labels, webhooks
 from lifecycle.domain.errors import DomainError, InvalidInput
 from lifecycle.models import Image, MachineType, Project, Zone
 from lifecycle.models.images import Firmware
@@ -511,3 +512,29 @@ class BudgetForm(PortalForm):
             return budgets.parse_thresholds(self.cleaned_data["thresholds"])
         except InvalidInput as error:
             raise forms.ValidationError(text_of(error)) from error
+
+
+class ScheduleForm(PortalForm):
+    """A time at which a VM is started or stopped."""
+
+    action = forms.ChoiceField(label=_("What"), choices=[(a.value, labels.ACTIONS[a]) for a in schedules.ACTIONS])
+    at = forms.TimeField(
+        label=_("Time"),
+        widget=forms.TimeInput({"type": "time", "step": 60}, format="%H:%M"),
+        error_messages={"required": _("Say at what time."), "invalid": _("A time is written as 19:30.")},
+    )
+    days = forms.TypedMultipleChoiceField(
+        label=_("Days"),
+        coerce=int,
+        choices=list(WEEKDAYS.items()),
+        initial=sorted(schedules.WORKING_DAYS),
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"required": _("Choose at least one day of the week.")},
+    )
+    time_zone = forms.ChoiceField(
+        label=_("Time zone"),
+        choices=lambda: _zone_choices()[1:],
+        help_text=_(
+            "Summer time is followed. A time that the clock skips is done when it has; one it shows twice, once."
+        ),
+    )

@@ -1,6 +1,6 @@
 """How the constraints of prices, invoices and payments are broken."""
 
-from datetime import timedelta
+from datetime import time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -22,6 +22,9 @@ from lifecycle.models import (
     Project,
     PromotionCode,
     Reminder,
+    RevenueDay,
+    Schedule,
+    ScheduleRun,
     Seller,
     TaxRate,
 )
@@ -208,3 +211,37 @@ def _(project: Project, _vm: VM) -> None:
         BudgetAlert.objects.create(
             budget=row, month="2026-02", about="threshold", percent=50, amount=ONE, spent=ONE, currency="EUR"
         )
+
+
+def schedule(vm: VM, **fields: Any) -> Schedule:
+    defaults = {"action": "stop", "at": time(19), "days": "0", "time_zone": "UTC", "next_at": timezone.now()}
+    return Schedule.objects.create(**{"vm": vm, **defaults, **fields})
+
+
+@breaks("a_vm_has_a_schedule_once")
+def _(_project: Project, vm: VM) -> None:
+    schedule(vm)
+    schedule(vm)
+
+
+@breaks("a_schedule_starts_or_stops")
+def _(_project: Project, vm: VM) -> None:
+    schedule(vm, action="delete")
+
+
+@breaks("a_schedule_has_days")
+def _(_project: Project, vm: VM) -> None:
+    schedule(vm, days="")
+
+
+@breaks("a_due_time_is_taken_once")
+def _(_project: Project, vm: VM) -> None:
+    row = schedule(vm)
+    for _number in range(2):
+        ScheduleRun.objects.create(vm=vm, schedule=row, action="stop", due_at=row.next_at, outcome="missed")
+
+
+@breaks("a_day_has_an_item_once")
+def _(project: Project, _vm: VM) -> None:
+    for _number in range(2):
+        RevenueDay.objects.create(day=LONG_AGO.date(), project=project, item="vcpu", quantity=ONE, amount=ONE)

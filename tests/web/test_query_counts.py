@@ -1,5 +1,7 @@
 """A page asks as many queries for many rows as for few."""
 
+from datetime import time
+
 import pytest
 from django.test import Client
 from django.utils import timezone
@@ -13,16 +15,18 @@ from lifecycle.models import (
     ConfigChange,
     ConsoleSession,
     Host,
+    IdleHint,
     ImageImport,
     LibvirtEvent,
     Notification,
     Operation,
     Project,
+    ScheduleRun,
     Transition,
     User,
     Webhook,
 )
-from lifecycle.services import keys, observations, projects, saved_views, vm_details, webhooks
+from lifecycle.services import keys, observations, projects, saved_views, schedules, vm_details, webhooks
 from tests import factories
 from tests.web.conftest import finished
 from tests.web.query_counts import counted
@@ -71,6 +75,7 @@ PAGES = {
     "invoices": ("/projects/lab/billing/invoices/", {}),
     "invoice": ("/projects/lab/billing/invoices/1/", {}),
     "invoice line": ("/projects/lab/billing/invoices/1/lines/1/", {}),
+    "vm schedules": ("/projects/lab/vms/vm-0/schedules/", {}),
     "vm costs": ("/projects/lab/vms/vm-0/costs/", {}),
     "snapshot": ("/projects/lab/snapshot.json", {}),
     "operators": ("/operators/", {}),
@@ -94,6 +99,11 @@ def filled(request: pytest.FixtureRequest, project: Project, host: Host, catalog
                 )
         _transitions(vm, owner, size)
         factories.make_draft_invoice(vm, f"2026-{number + 1:02}")
+        IdleHint.objects.create(vm=vm, since=timezone.now(), cpu_percent=1, network=9)
+        for hour in range(size):
+            wish = schedules.Wish("stop", time(hour), (number,), "UTC")
+            row = schedules.add(vm, wish, user=owner)
+            ScheduleRun.objects.create(vm=vm, schedule=row, action="stop", due_at=row.next_at, outcome="asked")
         budget = Budget.objects.create(project=project, name=f"budget {number}", amount=10, thresholds=[50])
         for percent in range(size):
             values = {"month": "2026-02", "about": "threshold", "amount": 10, "spent": 5, "currency": "EUR"}

@@ -17,7 +17,7 @@ from lifecycle.domain.access import Right
 from lifecycle.domain.errors import DomainError, Forbidden
 from lifecycle.domain.metering import Shape
 from lifecycle.models import Invoice, InvoiceLine, MachineType, Zone
-from lifecycle.services import prices
+from lifecycle.services import idle, prices
 from lifecycle.web.access import Place, place_of, vm_in
 from lifecycle.web.forms import AccountForm, PromotionForm
 from lifecycle.web.http import Request, SeeOther, page_param, signed_in, text_param
@@ -40,6 +40,7 @@ class DocumentConverter:
         return value
 
 
+HINTS_SHOWN = 5
 INVOICES_A_PAGE = 24
 LINES_A_PAGE = 100
 PARTS_A_PAGE = 200
@@ -62,6 +63,7 @@ def _overview(request: Request, place: Place, status: int = 200, **forms: Any) -
         "vms": Paginator(costs.by_vm(month), VMS_A_PAGE).get_page(page_param(request, "page")),
         "credits": prices.credits_left(place.project),
         "latest": _invoices(place)[:3],
+        "hints": list(idle.hints(place.project)[:HINTS_SHOWN]),
         "form": forms.get("form") or AccountForm(instance_of(account)),
         "code_form": forms.get("code_form") or PromotionForm(),
         "refusal": forms.get("refusal"),
