@@ -114,26 +114,30 @@ class MachineTypeAdmin(SettingsAdmin):
 
 @admin.register(Image)
 class ImageAdmin(BaseAdmin):
-    """Golden images: made by `build_image`; here they are offered or not."""
+    """Golden images: made by `build_image` or imported in the portal; here they are offered or not."""
 
     list_display = [
         "name",
+        "project",
         "family",
+        "kind",
+        "firmware",
         "shown_status",
-        "architecture",
         "size",
         "disk",
         "min_memory_mib",
         "vms",
         "created_at",
     ]
-    list_filter = ["status", "family", "architecture"]
-    search_fields = ["name", "family", "description", "sha256"]
+    list_filter = ["status", "family", "kind", "firmware", "architecture"]
+    search_fields = ["name", "family", "description", "sha256", "project__slug"]
+    list_select_related = ["project"]
     ordering = ["family", "-created_at"]
     actions = ["deprecate", "offer"]
     fields = [
-        *("name", "family", "description", "shown_status", "format", "architecture", "size", "disk", "sha256"),
-        *("min_disk_gib", "min_memory_mib", "default_user", "file_name", "created_at"),
+        *("name", "project", "family", "description", "kind", "firmware", "shown_status", "format", "architecture"),
+        *("size", "disk", "sha256", "min_disk_gib", "min_memory_mib", "default_user", "file_name"),
+        *("created_by", "created_at"),
     ]
 
     def has_add_permission(self, request: HttpRequest) -> bool:

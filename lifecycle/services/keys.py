@@ -50,6 +50,15 @@ def remove_project_key(project: Project, key_id: int, *, user: User) -> SSHKey:
     return _remove(SSHKey.objects.filter(project=project, pk=key_id))
 
 
+@service
+def remove_as_operator(key: SSHKey) -> SSHKey:
+    """Forget anybody's key; the caller checked that an operator asks. VMs lose it at their next start.
+
+    Raises NotFound when it is gone already.
+    """
+    return _remove(SSHKey.objects.filter(pk=key.pk))
+
+
 def seed_keys(vm: VM) -> str:
     """The keys that the VM's seed carries now, one a line: its own, its project's, and those of its people.
 

@@ -39,6 +39,9 @@
     }
   });
 
+  // Until the next frame a closed dialog keeps the focus: single keys pressed at once would be its field's.
+  palette?.addEventListener("close", () => palette.contains(document.activeElement) && document.activeElement.blur());
+
   document.addEventListener("click", (event) => {
     if (event.target === palette || event.target === keys) event.target.close();
     const target = event.target.closest?.("[data-palette-open], [data-close-dialog]");
@@ -58,7 +61,7 @@
     box.addEventListener("change", () => localStorage.setItem(OFF, box.checked ? "on" : "off"));
   }
   const writes = (element) => element?.closest?.("input, textarea, select, [contenteditable], [role=textbox], .xterm, canvas");
-  let leader = 0;
+  let leader = -Infinity;
   const go = (url) => { if (url) location.assign(url); };
 
   document.addEventListener("keydown", (event) => {
@@ -70,7 +73,7 @@
     }
     if (event.ctrlKey || event.metaKey || event.altKey || !singleKeys() || writes(event.target) || document.querySelector("dialog[open]")) return;
     const after = performance.now() - leader < SEQUENCE_MS;
-    leader = 0;
+    leader = -Infinity;
     if (after) return go(goto?.getAttribute(`data-goto-${event.key}`));
     if (event.key === "g") leader = performance.now();
     else if (event.key === "c") go(goto?.dataset.create);

@@ -56,6 +56,8 @@ def measure(stack: Stack, rounds: int, loaded: int, billed: int, only: str = "")
     client.force_login(user)
     cookie = f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}"
     project = Project.objects.get(slug="default")
+    if only == "consoles":
+        return consoles.run(stack, project, user, cookie, rounds, say)
     rows = guests.run(project, user, rounds, say)
     rows += push.run(stack, project, user, cookie, rounds, say)
     rows += consoles.run(stack, project, user, cookie, rounds, say)
@@ -74,10 +76,10 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=10, help="rounds of each guest benchmark")
     parser.add_argument("--loaded", type=int, default=50, help="starts queued while pages are read (0: none)")
     parser.add_argument("--billed", type=int, default=10_000, help="VMs whose month is rated")
-    parser.add_argument("--only", choices=["billing"], default="", help="measure one part, and print it alone")
+    parser.add_argument("--only", choices=["billing", "consoles"], default="", help="one part alone, printed")
     parser.add_argument("--write", action="store_true", help=f"write {DOCUMENT.relative_to(CHECKOUT)}")
     chosen = parser.parse_args()
-    processes = ("web",) if chosen.only else ("web", "gateway", "worker", "beat", "watcher")
+    processes = ("web",) if chosen.only == "billing" else ("web", "gateway", "worker", "beat", "watcher")
     with (
         tempfile.TemporaryDirectory(prefix="vmportal-bench-") as folder,
         running_stack(Path(folder), processes=processes, extra={"VMPORTAL_API_CALLS_PER_MINUTE": "1000000"}) as stack,

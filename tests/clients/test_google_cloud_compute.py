@@ -1,6 +1,8 @@
 """google-cloud-compute: the whole life of a real VM, and every way it can be refused."""
 
+import re
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,7 +18,7 @@ from google.oauth2.credentials import Credentials
 
 from tests.clients.conftest import CALLS_PER_MINUTE, MACHINE_TYPE, PROJECT, ZONE, Target
 from tests.e2e.test_story import ssh
-from tests.stack import wait_until
+from tests.stack import CHECKOUT, wait_until
 
 pytestmark = [pytest.mark.guest, pytest.mark.slow]
 
@@ -228,6 +230,15 @@ def test_what_is_over_the_whole_project_and_its_quotas(google: Google, three: li
     quotas = {quota.metric: quota for quota in google.regions.get(project=PROJECT, region="zone").quotas}
     assert quotas["CPUS"].limit == 40
     assert (quotas["CPUS"].usage, quotas["INSTANCES"].usage) == (3, 3)
+
+
+def test_the_lines_of_the_readme_stop_a_vm(google: Google, target: Target, three: list[str]) -> None:
+    text = (CHECKOUT / "README.md").read_text()
+    (lines,) = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "compute_v1" in block]
+    lines = lines.replace("http://127.0.0.1:8000", target.url).replace('"web-1"', f'"{three[2]}"')
+    folder = target.token_file.parent  # where the file `token` is
+    subprocess.run([sys.executable, "-c", lines], cwd=folder, check=True, timeout=120)
+    assert google.status(three[2]) == "TERMINATED"
 
 
 def test_who_asks_too_often_is_told_when_to_come_back(target: Target) -> None:

@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 
+from tests.e2e.gallery import Gallery, open_gallery, sign_in
 from tests.stack import PASSWORD, Stack, running_stack
 
 CHROMIUM = "/usr/bin/chromium"
@@ -60,6 +61,21 @@ def signed_in(stack: Stack, browser: Browser) -> Iterator[BrowserContext]:
     page.locator("main form button[type=submit]").first.click()
     page.wait_for_load_state()
     page.close()
+    yield context
+    context.close()
+
+
+@pytest.fixture(scope="package")
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gallery]:
+    """A furnished portal: every page has something to show, and no guest runs."""
+    with open_gallery(tmp_path_factory.mktemp("gallery")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def person(gallery: Gallery, browser: Browser) -> Iterator[BrowserContext]:
+    """The administrator in the gallery, who sees everything."""
+    context = sign_in(gallery, browser, locale="en-GB", viewport={"width": 1280, "height": 900})
     yield context
     context.close()
 

@@ -15,7 +15,7 @@ def no_settings_of_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.mark.parametrize("command", ["manage", "test", "bench", "chaos"])
+@pytest.mark.parametrize("command", ["manage", "test", "bench", "chaos", "screenshots"])
 def test_words_after_a_passing_command_are_passed_as_they_are(command: str) -> None:
     words = ["migrate", "--plan", "-k", "a b", "--", "--help", "-x"]
     for before in ([], ["--var", "test"], ["--var=test"]):

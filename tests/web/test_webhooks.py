@@ -67,7 +67,13 @@ def test_a_test_is_written_logged_and_sent_again(as_owner: Client, hook: Webhook
     assert "the receiver answered with status 500" in as_owner.get(f"{PAGE}{hook.pk}/").content.decode()
     webhooks.failed(claimed, "the receiver answered with status 410", 410, for_good=True)
     assert "given up" in as_owner.get(f"{PAGE}{hook.pk}/").content.decode()
+    assert "1 given up" in as_owner.get(PAGE).content.decode()
     as_owner.post(f"{PAGE}{hook.pk}/messages/{row.pk}/again/")
+    second = webhooks.claim(WebhookDelivery.objects.waiting().get().pk)
+    assert second is not None
+    assert "1 waits" in as_owner.get(PAGE).content.decode()
+    webhooks.delivered(second, 200)
+    assert "The last one arrived <time " in as_owner.get(PAGE).content.decode()
     assert [each.message for each in WebhookDelivery.objects.all()] == [row.message] * 2
 
 

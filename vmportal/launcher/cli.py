@@ -18,13 +18,13 @@ from vmportal.launcher.logs import logs
 from vmportal.launcher.restore import restore
 from vmportal.launcher.status import manage_environment, status
 from vmportal.launcher.supervisor import Listening
-from vmportal.launcher.testing import bench, chaos, test
+from vmportal.launcher.testing import bench, chaos, screenshots, test
 from vmportal.launcher.up import up
 
 DEFAULT_PORT = 8000
 INTERRUPTED = 130
 # Their words are passed on as they are, options included.
-PASSING = ("manage", "test", "bench", "chaos", "gcloud")
+PASSING = ("manage", "test", "bench", "chaos", "screenshots", "gcloud")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -65,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
         ("test", "check everything; further words go to pytest"),
         ("bench", "measure, beside raw libvirt"),
         ("chaos", "break an installation of its own at random, and check what is left"),
+        ("screenshots", "pictures of every page, in both themes, two widths and both languages"),
         ("gcloud", "an installed gcloud, pointed at this installation"),
     ):
         commands.add_parser(name, help=text, add_help=False)
@@ -139,6 +140,8 @@ def _pass_on(command: str, installation: Installation, words: list[str]) -> int:
             return test(installation, words, Display())
         case "chaos":
             return chaos(installation, words, Display())
+        case "screenshots":
+            return screenshots(installation, words, Display())
         case _:
             return bench(installation, words, Display())
 

@@ -92,6 +92,13 @@ def chaos(installation: Installation, words: Sequence[str], display: Display) ->
         return subprocess.run(argv, cwd=CHECKOUT, env=own, check=False).returncode
 
 
+def screenshots(installation: Installation, words: Sequence[str], display: Display) -> int:
+    """Take pictures of every page of a furnished portal, `words` being the options; their exit status."""
+    with _laboratory(installation, display) as (lab, environ):
+        argv = [str(lab.python), "-m", "tests.e2e.screenshots", *words]
+        return subprocess.run(argv, cwd=CHECKOUT, env=environ, check=False).returncode
+
+
 @contextmanager
 def _laboratory(installation: Installation, display: Display) -> Iterator[tuple[Installation, dict[str, str]]]:
     """What tests need around them, beside the real installation: packages, environment, libvirtd, a Redis."""
