@@ -1,4 +1,4 @@
-"""Reminders by mail: in the invoice's language, with the invoice, once a level; a mail server that fails stops nothing."""
+"""Reminders by mail: in the invoice's language, with the invoice, once a level; a failing server stops nothing."""
 
 import io
 import logging
