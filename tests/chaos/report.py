@@ -1,6 +1,7 @@
 """What a run showed: by kind of fault, in words and as JSON."""
 
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import Any
 from lifecycle.models import Operation
 from tests.chaos.faults import KINDS
 from tests.chaos.timeline import Timeline
+
+#: Errors that come from libvirt or QEMU, and not from what people did.
+_HOSTS_OWN = frozenset({"HOST_REFUSED", "HOST_INTERNAL_ERROR"})
 
 
 @dataclass
@@ -97,6 +101,7 @@ def operations_of() -> dict[str, Any]:
     every = list(Operation.objects.all())
     errors = Counter(str(o.error.get("code")) for o in every if o.error)
     reasons = Counter(reason for o in every if o.error for reason in (o.error.get("reasons") or {}).values())
+    refusals = Counter(_what(o.error) for o in every if o.error and str(o.error.get("code")) in _HOSTS_OWN)
     slowest = max((o for o in every if o.end_time), key=_seconds, default=None)
     return {
         "operations done": sum(o.is_done for o in every),
@@ -104,9 +109,16 @@ def operations_of() -> dict[str, Any]:
         "by action": ", ".join(f"{k} {v}" for k, v in sorted(Counter(o.action for o in every).items())),
         "ended with an error": ", ".join(f"{k} {v}" for k, v in sorted(errors.items())) or "none",
         "why no host had room": ", ".join(f"{k} {v}" for k, v in reasons.most_common(4)) or "none",
+        "what the host said": "; ".join(f"{k} ({v})" for k, v in refusals.most_common(6)) or "nothing",
         "recovered after worker loss": sum(bool(o.recovered) for o in every),
         "longest time stuck": f"{_seconds(slowest):.1f} s ({slowest})" if slowest else "–",
     }
+
+
+def _what(error: dict[str, Any]) -> str:
+    """What it was, names and numbers of VMs left out so that equal ones count as one."""
+    said = (error.get("params") or {}).get("detail") or error.get("message", "")
+    return re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}|vmp-\S+", "…", str(said))[:160]
 
 
 def _seconds(operation: Operation) -> float:

@@ -33,7 +33,7 @@ THEMES = ("light", "dark")
 LANGUAGES = ("en", "fr")
 SETTLED_MS = 400
 LONGEST_PX = 6000
-COLOURS = 128
+COLOURS = 256
 #: name -> path, theme, width, language of what README and docs show.
 SHOWN = {
     "home-light": ("/", "light", "desktop", "en"),
@@ -65,7 +65,7 @@ def shoot(page: Page, path: str, file: Path) -> None:
     clip = {"x": 0, "y": 0, "width": page.viewport_size["width"], "height": min(height, LONGEST_PX)}  # type: ignore[index]
     page.screenshot(path=file, full_page=True, clip=clip)  # type: ignore[arg-type]
     with Image.open(file) as picture:
-        few = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+        few = picture.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     few.save(file, optimize=True)
 
 
