@@ -36,6 +36,10 @@ FILLED: Final = (
     mark("a probe guest did not get through within %(seconds)s seconds"),
     mark("a probe guest did not start (%(error)s)"),
     mark("under emulation, too, %(failure)s"),
+    mark("the receiver answered with status %(status)s"),
+    mark("the name %(host)s could not be resolved (%(error)s)"),
+    mark("no secure connection to %(host)s (%(error)s)"),
+    mark("%(host)s does not answer (%(error)s)"),
 )
 
 #: Values that are whole numbers, so that one of several texts in a row does not swallow the next.
@@ -48,6 +52,11 @@ KEPT: Final = (
     mark("guests are emulated"),
     mark("QEMU ended before a probe guest had executed"),
     mark("QEMU could not carry out what a probe guest executes, and stopped it"),
+    mark("the webhook was switched off"),
+    mark("the receiver is at a private address, which is not allowed"),
+    mark("the receiver's certificate is not valid"),
+    mark("its address is none"),
+    mark("an internal error"),
 )
 
 

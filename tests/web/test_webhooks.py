@@ -107,6 +107,18 @@ def test_another_projects_webhook_is_not_there(browser: Browser, hook: Webhook, 
     assert Webhook.objects.exists()
 
 
+def test_the_log_says_in_the_readers_language_what_went_wrong(
+    as_owner: Client, hook: Webhook, project: Project, owner: User
+) -> None:
+    for problem in ("the receiver answered with status 500", "the webhook was switched off"):
+        claimed = webhooks.claim(webhooks.send_test(project, hook.pk, user=owner).pk)
+        assert claimed is not None
+        webhooks.failed(claimed, problem, None, for_good=True)
+    page = as_owner.get(f"{PAGE}{hook.pk}/", headers={"accept-language": "fr"}).content.decode()
+    assert "le destinataire a répondu avec le statut 500" in page
+    assert "le webhook a été désactivé" in page
+
+
 def test_what_a_receiver_or_a_name_holds_is_shown_as_text(as_owner: Client, project: Project, owner: User) -> None:
     made = webhooks.create(project, "https://example.org/<b>x</b>", CHOICES, user=owner)[0]
     assert "<b>x</b>" not in as_owner.get(f"{PAGE}{made.pk}/").content.decode()
