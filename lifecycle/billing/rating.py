@@ -26,6 +26,7 @@ from lifecycle.services import prices
 
 ROWS_AT_ONCE = 2000
 Parts = Sequence[tuple[PriceBook, int, int]]
+Rows = QuerySet[MeteringInterval]
 #: What a source of pieces is asked with: the project, from, to. Pieces come resource by resource.
 Source = Callable[[Project, datetime, datetime], Iterator[Piece]]
 

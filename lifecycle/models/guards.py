@@ -68,6 +68,7 @@ _KEPT = (
     "memory_mib",
     "disk_gib",
     "family",
+    "labels",
     "zone",
 )
 #: What of a transition stays; `user_id` is emptied when the person's account is removed.

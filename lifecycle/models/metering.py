@@ -29,6 +29,8 @@ class MeteringInterval(models.Model):
     # What prices go by, as it was then. Columns that came later have a default in the database.
     family = models.CharField(_("family"), max_length=20, blank=True, default="", db_default="")
     zone = models.CharField(_("zone"), max_length=40, blank=True, default="", db_default="")
+    # As they were when it began, for the allocation of costs; of intervals from before this column nothing is known.
+    labels = models.JSONField(_("labels"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("metering interval")

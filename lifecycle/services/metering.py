@@ -28,6 +28,9 @@ ROWS_AT_ONCE = 2000
 # -- with each transition ------------------------------------------------------------------------
 
 
+Labels = dict[str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class Now:
     """A VM as a transition finds it. Nothing that follows may have occurred before `changed_at`."""
@@ -35,20 +38,21 @@ class Now:
     state: State
     changed_at: datetime
     shape: Shape
+    labels: Labels
 
 
 def look(vm_id: UUID) -> Now:
     """The VM as it is, in one query. Raises `VM.DoesNotExist`."""
     lasting = MeteringInterval.objects.filter(vm=OuterRef("pk"), ended_at__isnull=True)
-    state, since, opened_at, *shape = (
+    state, since, opened_at, labels, *shape = (
         VM.objects.annotate(opened_at=Subquery(lasting.values("started_at")[:1]), disk_gib=_disk_gib())
-        .values_list("state", "state_since", "opened_at", *_SHAPE)
+        .values_list("state", "state_since", "opened_at", "labels", *_SHAPE)
         .get(pk=vm_id)
     )
-    return Now(State(state), max(since, opened_at or since), Shape(*shape))
+    return Now(State(state), max(since, opened_at or since), Shape(*shape), labels)
 
 
-def begin(transition: Transition, project_id: int, shape: Shape) -> None:
+def begin(transition: Transition, project_id: int, now: Now) -> None:
     """End the VM's interval where `transition` occurred, and begin the next unless the VM is gone.
 
     Needs the project's lock and a `transition` that occurred no earlier than `Now.changed_at`.
@@ -58,7 +62,7 @@ def begin(transition: Transition, project_id: int, shape: Shape) -> None:
         lasting.update(ended_at=transition.occurred_at)
     if transition.to_state:
         span = Span(transition.pk, State(transition.to_state), transition.occurred_at, None)
-        _row(span, transition.vm_id, project_id, shape).save(force_insert=True)
+        _row(span, transition.vm_id, project_id, now.shape, now.labels).save(force_insert=True)
 
 
 _SHAPE = ("machine_type__name", "vcpus", "memory_mib", "disk_gib", "machine_type__family", "zone__name")
@@ -69,7 +73,7 @@ def _disk_gib() -> Coalesce:
     return Coalesce(Subquery(sizes), 0)
 
 
-def _row(span: Span, vm_id: UUID, project_id: int, shape: Shape) -> MeteringInterval:
+def _row(span: Span, vm_id: UUID, project_id: int, shape: Shape, labels: Labels | None) -> MeteringInterval:
     return MeteringInterval(
         vm_id=vm_id,
         project_id=project_id,
@@ -83,6 +87,7 @@ def _row(span: Span, vm_id: UUID, project_id: int, shape: Shape) -> MeteringInte
         disk_gib=shape.disk_gib,
         family=shape.family,
         zone=shape.zone,
+        labels=labels,
     )
 
 
@@ -210,9 +215,16 @@ def repair(vm_id: UUID) -> int:
     wrong = _compare(log[vm_id], recorded[vm_id])
     rows = MeteringInterval.objects.filter(vm=vm_id)
     shapes = {key: Shape(*shape) for key, *shape in rows.values_list("opened_by", *_INTERVAL_SHAPE)}
+    labels: dict[int, Labels | None] = dict(rows.values_list("opened_by", "labels"))
     rows.filter(opened_by__in=[each.opened_by for each in wrong]).delete()
     MeteringInterval.objects.bulk_create(
-        _row(each.derived, vm_id, project.pk, _shape(each.opened_by, shapes, now.shape))
+        _row(
+            each.derived,
+            vm_id,
+            project.pk,
+            _shape(each.opened_by, shapes, now.shape),
+            labels.get(each.opened_by, now.labels),
+        )
         for each in wrong
         if each.derived
     )

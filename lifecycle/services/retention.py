@@ -12,12 +12,15 @@ from lifecycle.domain.states import State
 from lifecycle.models import (
     Alert,
     AuditEntry,
+    BudgetAlert,
     ConsoleTicket,
     Event,
     Finding,
     LibvirtEvent,
     Notification,
     OperationStep,
+    RevenueDay,
+    ScheduleRun,
     SerialChunk,
     SerialLog,
     WebhookDelivery,
@@ -29,6 +32,8 @@ from lifecycle.services.db import service
 BATCH: Final = 500
 #: The latest events of each project stay, whatever their age: a browser may ask for more than it can be sent at once.
 EVENTS_KEPT: Final = 1000
+#: What is told once a month, and the charts of a month, are kept for two at least.
+MONTHS_DAYS: Final = 62
 
 
 @service
@@ -84,6 +89,9 @@ def batches() -> Iterator[int]:
         (_drop, WebhookDelivery.objects.filter(Q(sent_at__lt=closed) | Q(given_up_at__lt=closed))),
         (_drop, Notification.objects.filter(at__lt=_before(settings.KEEP_NOTIFICATIONS_DAYS))),
         (_drop, AuditEntry.objects.filter(at__lt=_before(settings.KEEP_AUDIT_DAYS))),
+        (_drop, ScheduleRun.objects.filter(at__lt=_before(settings.KEEP_STEPS_DAYS))),
+        (_drop, BudgetAlert.objects.filter(at__lt=_before(max(settings.KEEP_AUDIT_DAYS, MONTHS_DAYS)))),
+        (_drop, RevenueDay.objects.filter(day__lt=_before(max(settings.KEEP_AUDIT_DAYS, MONTHS_DAYS)).date())),
         (_drop, Finding.objects.filter(closed_at__lt=closed).exclude(choice=Finding.Choice.IGNORE)),
     )
     for work, rows in works:

@@ -61,7 +61,7 @@ def move(
         raise _conflict(vm_id, expected, found)
     number = publish.vm_changed(vm_id)
     transition = _append(vm_id, number, found, target, action, operation, asked_by, user, reason, at)
-    metering.begin(transition, project.pk, before.shape)
+    metering.begin(transition, project.pk, before)
     webhooks.state_changed(transition, project.pk)
     repair_records.follow(transition, started_anew="last_started_at" in fields)
     return VM.objects.get(pk=vm_id)
@@ -76,7 +76,7 @@ def born(
     number = publish.vm_changed(vm.id)
     at = vm.created_at
     transition = _append(vm.id, number, None, vm.lifecycle_state, action, operation, asked_by, user, "", at)
-    metering.begin(transition, vm.project_id, metering.look(vm.id).shape)
+    metering.begin(transition, vm.project_id, metering.look(vm.id))
     webhooks.state_changed(transition, vm.project_id)
 
 

@@ -121,6 +121,7 @@ urlpatterns = [
     path(f"{_project}/billing/preview/", billing.preview, name="billing-preview"),
     path(f"{_project}/billing/invoices/", billing.invoices, name="invoices"),
     path(f"{_project}/billing/invoices/<int:number>/", billing.invoice, name="invoice"),
+    path(f"{_project}/billing/labels/", billing.by_label, name="billing-labels"),
     path(f"{_project}/billing/budgets/", budgets.index, name="budgets"),
     path(f"{_project}/billing/budgets/new/", budgets.new, name="budget-new"),
     path(f"{_project}/billing/budgets/<int:budget_id>/", budgets.edit, name="budget"),

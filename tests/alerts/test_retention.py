@@ -14,6 +14,8 @@ from lifecycle.domain.transitions import Action, Asker
 from lifecycle.models import (
     Alert,
     AlertDelivery,
+    Budget,
+    BudgetAlert,
     Event,
     Finding,
     Host,
@@ -21,6 +23,8 @@ from lifecycle.models import (
     OperationStep,
     Project,
     Repair,
+    RevenueDay,
+    ScheduleRun,
     SerialLog,
     Transition,
 )
@@ -44,6 +48,19 @@ def test_old_events_go_but_those_that_a_browser_may_ask_for(project: Project) ->
     left = Event.objects.filter(project=project).order_by("number").values_list("number", flat=True)
     assert list(left) == list(numbers[-kept:])
     assert tasks.forget_old_rows() == 0
+
+
+def test_old_runs_of_schedules_alerts_of_budgets_and_days_of_revenue_go(project: Project) -> None:
+    vm = factories.make_vm(project)
+    budget = Budget.objects.create(project=project, name="all", amount=1)
+    for at, month in ((LONG_AGO - timedelta(days=9), "2025-01"), (timezone.now(), "2026-01")):
+        ScheduleRun.objects.create(vm=vm, action="stop", due_at=at, at=at, outcome="asked")
+        values = {"about": "threshold", "percent": 50, "amount": 1, "spent": 1, "currency": "EUR"}
+        BudgetAlert.objects.create(budget=budget, month=month, at=at, **values)
+        RevenueDay.objects.create(day=at.date(), project=project, item="vcpu", quantity=1, amount=1)
+    assert tasks.forget_old_rows() == 3
+    for model in (ScheduleRun, BudgetAlert, RevenueDay):
+        assert model._default_manager.count() == 1
 
 
 def test_young_events_stay_however_many(project: Project) -> None:

@@ -1,4 +1,4 @@
-"""Reminders by mail: in the invoice's language, with the invoice, once a level; a mail server that fails stops nothing."""
+"""Reminders by mail: in the invoice's language, with the invoice, once a level; a failing server stops nothing."""
 
 import io
 import logging
@@ -57,7 +57,7 @@ def test_each_level_is_mailed_once_with_the_invoice(bill: Invoice) -> None:
     assert f"{bill.total:.2f}".replace(".", ",") in first.body
     [(name, content, kind)] = first.attachments
     assert (name, kind) == (f"{bill.number}.pdf", "application/pdf")
-    text = "".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(content)).pages)  # type: ignore[arg-type]
+    text = "".join(page.extract_text() for page in pypdf.PdfReader(io.BytesIO(content)).pages)
     assert bill.number in text
 
 

@@ -18,8 +18,8 @@ from django.test import Client
 
 from lifecycle.domain.errors import DomainError
 from lifecycle.domain.transitions import Action, allowed_actions, may_cancel
-from lifecycle.models import VM, Operation, Project, User
-from lifecycle.services import operations
+from lifecycle.models import VM, Host, Operation, Project, User
+from lifecycle.services import operations, operators
 from lifecycle.services.vms import VMRequest, request_action, request_create
 from tests.chaos.site import IMAGE, MACHINE_TYPE, PROJECT, Site
 from tests.chaos.timeline import Timeline
@@ -29,6 +29,8 @@ VMS = 9
 #: One operation in so many is not waited for: a stop or a delete takes it over, or it is cancelled. The others end
 #: by themselves, however slow the machine is; else no VM would ever run.
 IMPATIENCE = 4
+#: How often it is an operator, who lets a host that was kept out for its many repairs have new VMs again.
+OPERATORS_TURN = 0.01
 #: Of what a person wants, the rarer by their weights.
 WEIGHTS = {
     Action.START: 6.0,
@@ -83,6 +85,10 @@ class Load:
         connection.close()
 
     def _act(self, chance: random.Random) -> str:
+        if chance.random() < OPERATORS_TURN:
+            for host in Host.objects.filter(kept_out_until__isnull=False):
+                operators.set_schedulable(host, True)
+                self._timeline.add("request", "let in", host.name)
         vms = list(VM.objects.live().filter(project__slug=PROJECT))
         if len(vms) < VMS and (not vms or chance.random() < 0.3):
             return self._create(chance)

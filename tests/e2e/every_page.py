@@ -36,6 +36,8 @@ ADMIN = (
     "/admin/lifecycle/auditentry/",
     "/admin/lifecycle/image/",
     "/admin/lifecycle/sshkey/",
+    "/admin/lifecycle/revenueday/",
+    "/admin/lifecycle/budget/",
 )
 #: Names whose sample differs: a host is not called as a VM is.
 DIFFERENT: dict[str, dict[str, str]] = {"host-charts": {"name": "host-1"}}

@@ -71,6 +71,7 @@ PAGES = {
     "members": ("/projects/lab/members/", {}),
     "billing": ("/projects/lab/billing/", {}),
     "billing preview": ("/projects/lab/billing/preview/", {}),
+    "costs by label": ("/projects/lab/billing/labels/?key=env", {}),
     "budgets": ("/projects/lab/billing/budgets/", {}),
     "invoices": ("/projects/lab/billing/invoices/", {}),
     "invoice": ("/projects/lab/billing/invoices/1/", {}),

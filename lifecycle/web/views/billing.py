@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
-from lifecycle.billing import costs, documents, intervals, payments
+from lifecycle.billing import allocation, costs, documents, intervals, payments
 from lifecycle.domain.access import Right
 from lifecycle.domain.errors import DomainError, Forbidden
 from lifecycle.domain.metering import Shape
@@ -112,6 +112,18 @@ def redeem(request: Request, slug: str) -> HttpResponse:
         return _overview(request, place, 400, code_form=form)
     messages.success(request, _("The project has a credit of %(amount)s.") % {"amount": credit.amount})
     return SeeOther(reverse("web:billing", args=[slug]))
+
+
+@require_GET
+@signed_in
+def by_label(request: Request, slug: str) -> HttpResponse:
+    """What this month costs so far, by the values of one label."""
+    place = place_of(request.user, slug)
+    account = prices.account_of(place.project)
+    found = allocation.by_label(place.project, text_param(request, "key", 63), timezone.now())
+    page = Paginator(found.shares, VMS_A_PAGE).get_page(page_param(request, "page"))
+    context = {"place": place, "account": account, "found": found, "page": page}
+    return render(request, "billing/labels.html", context)
 
 
 # -- invoices ------------------------------------------------------------------------------------
