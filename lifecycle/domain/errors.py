@@ -196,6 +196,10 @@ class Busy(HypervisorError):
     user_text = mark("The host is busy.")
 
 
+class Held(Busy):
+    """Another call on this domain does not end; libvirt waited for it, half a minute. Its QEMU may hang."""
+
+
 class Gone(HypervisorError):
     """The thing is not there (any more). For an undo this is success."""
 

@@ -3,8 +3,11 @@
 A stop that preempted a resume keeps the memory: the VM goes back to SUSPENDED.
 """
 
+from contextlib import suppress
+
 from django.utils import timezone
 
+from lifecycle.domain.errors import Held
 from lifecycle.domain.states import Power, State
 from lifecycle.domain.text import mark
 from lifecycle.domain.transitions import Action
@@ -23,10 +26,16 @@ def _ask_guest(context: Context) -> Outcome:
     if _keeps_memory(context):
         context.host().save_memory(context.vm.id)
         return None
-    context.host().ask_shutdown(context.vm.id)
+    _press(context)
     if not context.recall("asked_at"):
         context.remember(asked_at=timezone.now().isoformat())
     return None
+
+
+def _press(context: Context) -> None:
+    """Press the guest's power button. One whose QEMU hangs cannot be asked: it is forced when its time is over."""
+    with suppress(Held):
+        context.host().ask_shutdown(context.vm.id)
 
 
 def _await_off(context: Context) -> Outcome:
@@ -40,7 +49,7 @@ def _await_off(context: Context) -> Outcome:
     if waited < grace:
         # A guest that still boots misses the power button: it is pressed again while we wait.
         if waited > 5:
-            context.host().ask_shutdown(context.vm.id)
+            _press(context)
         return Again(min(2.0, max(0.2, grace - waited)), "waiting for the guest to shut down")
     context.remember(forced=True)
     return steps.power_off(context)

@@ -5,7 +5,7 @@ from typing import Any
 import libvirt
 import pytest
 
-from lifecycle.domain.errors import Broken, Busy, Gone, HypervisorError, OutOfSpace, Refused, Transient
+from lifecycle.domain.errors import Broken, Busy, Gone, Held, HypervisorError, OutOfSpace, Refused, Transient
 from lifecycle.drivers.libvirt.errors import absent_is_fine, translate
 
 
@@ -23,7 +23,7 @@ def libvirt_error(code: int, message: str = "some words") -> libvirt.libvirtErro
         (libvirt.VIR_ERR_NO_STORAGE_VOL, Gone),
         (libvirt.VIR_ERR_NO_NETWORK, Gone),
         (libvirt.VIR_ERR_NO_NWFILTER, Gone),
-        (libvirt.VIR_ERR_OPERATION_TIMEOUT, Busy),
+        (libvirt.VIR_ERR_OPERATION_TIMEOUT, Held),
         (libvirt.VIR_ERR_RESOURCE_BUSY, Busy),
         (libvirt.VIR_ERR_OPERATION_INVALID, Refused),
         (libvirt.VIR_ERR_NO_SUPPORT, Refused),

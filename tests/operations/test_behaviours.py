@@ -7,7 +7,7 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
-from lifecycle.domain.errors import Transient
+from lifecycle.domain.errors import Held, Transient
 from lifecycle.domain.states import Power, State
 from lifecycle.domain.transitions import Action
 from lifecycle.drivers.base import Pool
@@ -84,6 +84,21 @@ def test_a_grace_period_of_nothing_forces_at_once(deaf: Scene) -> None:
     operation = deaf.ask(Action.STOP)
     engine.run(operation.pk)
     deaf.assert_at_rest(State.TERMINATED)
+
+
+def test_a_guest_whose_qemu_hangs_cannot_be_asked_and_is_forced_in_time(deaf: Scene) -> None:
+    deaf.proxy.fail("ask_shutdown", Held("cannot acquire state change lock"))
+    operation = deaf.ask(Action.STOP)
+    engine.run(operation.pk)
+    assert step_now(operation) == "await_shutdown"
+    earlier(operation, 60)
+    deaf.make_due(operation)
+    engine.run(operation.pk)
+    assert deaf.power is Power.ON
+    earlier(operation, 91)
+    deaf.finish(operation)
+    deaf.assert_at_rest(State.TERMINATED)
+    assert deaf.vm.state_reason == "Forced off after the grace period."
 
 
 def test_a_guest_that_still_boots_is_asked_again(deaf: Scene) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 import libvirt
 
-from lifecycle.domain.errors import Broken, Busy, Gone, HypervisorError, OutOfSpace, Refused, Transient
+from lifecycle.domain.errors import Broken, Busy, Gone, Held, HypervisorError, OutOfSpace, Refused, Transient
 
 _TRANSIENT: Final = (
     libvirt.VIR_ERR_NO_CONNECT,
@@ -23,7 +23,6 @@ _TRANSIENT: Final = (
     libvirt.VIR_ERR_GNUTLS_ERROR,
 )
 _BUSY: Final = (
-    libvirt.VIR_ERR_OPERATION_TIMEOUT,  # "cannot acquire state change lock"
     libvirt.VIR_ERR_RESOURCE_BUSY,
     libvirt.VIR_ERR_OPERATION_ABORTED,
     libvirt.VIR_ERR_BLOCK_COPY_ACTIVE,
@@ -73,6 +72,7 @@ _REFUSED: Final = (
 TYPES: Final[dict[int, type[HypervisorError]]] = {
     **dict.fromkeys(_TRANSIENT, Transient),
     **dict.fromkeys(_BUSY, Busy),
+    libvirt.VIR_ERR_OPERATION_TIMEOUT: Held,  # "cannot acquire state change lock"
     **dict.fromkeys(_GONE, Gone),
     **dict.fromkeys(_REFUSED, Refused),
 }
