@@ -39,8 +39,19 @@
     }
   });
 
-  // Until the next frame a closed dialog keeps the focus: single keys pressed at once would be its field's.
-  palette?.addEventListener("close", () => palette.contains(document.activeElement) && document.activeElement.blur());
+  // A later answer replaces the list under the hand: the choice stays on the same hit, or goes back to the field.
+  let chosen = null;
+  found?.addEventListener("htmx:beforeSwap", () => {
+    chosen = found.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+  });
+  found?.addEventListener("htmx:afterSwap", () => {
+    if (chosen !== null) (hits().find((one) => one.getAttribute("href") === chosen) ?? input).focus();
+  });
+
+  // Until the next frame a closed dialog keeps the focus: it is given back, and a key pressed even before is the page's.
+  for (const dialog of [palette, keys]) {
+    dialog?.addEventListener("close", () => dialog.contains(document.activeElement) && document.activeElement.blur());
+  }
 
   document.addEventListener("click", (event) => {
     if (event.target === palette || event.target === keys) event.target.close();
@@ -60,7 +71,8 @@
     box.checked = singleKeys();
     box.addEventListener("change", () => localStorage.setItem(OFF, box.checked ? "on" : "off"));
   }
-  const writes = (element) => element?.closest?.("input, textarea, select, [contenteditable], [role=textbox], .xterm, canvas");
+  const FIELDS = "input, textarea, select, [contenteditable], [role=textbox], .xterm, canvas";
+  const writes = (element) => element?.closest?.(FIELDS) && !element.closest("dialog:not([open])");
   let leader = -Infinity;
   const go = (url) => { if (url) location.assign(url); };
 

@@ -21,6 +21,12 @@ def test_the_palette_is_opened_and_left_by_keys_alone(person: BrowserContext) ->
     page.keyboard.type("db-pri")
     expect(page.locator("#palette [data-hit]").first).to_contain_text("db-primary")
     page.keyboard.press("ArrowDown")
+    first = page.locator("#palette [data-hit]").first
+    expect(first).to_be_focused()
+    with page.expect_response("**/search/**"):
+        page.evaluate("htmx.trigger('#palette-q', 'palette:open')")
+    expect(page.locator("#palette .htmx-settling, #palette .htmx-request")).to_have_count(0)
+    expect(first).to_be_focused()  # a later answer takes the choice away from nobody
     page.keyboard.press("Enter")
     page.wait_for_url("**/vms/db-primary/")
     page.keyboard.press("Control+k")
