@@ -3,8 +3,10 @@
 import os
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from lifecycle.domain.states import State
@@ -56,7 +58,8 @@ def page(browser: Browser, web: Web, cookie: str) -> Iterator[Page]:
 @pytest.fixture
 def vm(project: Project) -> VM:
     """A VM with an hour of samples and a day of rows, each with a gap."""
-    made = factories.give_history(factories.make_vm(project, "web-1", State.RUNNING))
+    since = timezone.now() - timedelta(hours=1)  # a band of no second is none
+    made = factories.give_history(factories.make_vm(project, "web-1", State.RUNNING, state_since=since))
     now = int(time.time())
     for age in (*range(300, 200, -10), *range(120, 10, -10)):
         recent.keep(now - age, {recent.vm_subject(made.pk): (0.2 + age / 1000, *VALUES[1:])})
