@@ -15,8 +15,13 @@ def authorise(project: Project, user: User | None, action: Action) -> None:
     """
     if user is None:
         return
+    require(project, user, NEEDS.get(action, Right.USE_VMS))
+
+
+def require(project: Project, user: User, right: Right) -> None:
+    """Refuse a user whose role in the project does not have the right. Raises as `authorise`."""
     role = project.role_of(user)
     if role is None:
         raise NotFound("There is no such project.")
-    if not may(role, NEEDS.get(action, Right.USE_VMS)):
+    if not may(role, right):
         raise Forbidden("Your role in this project (%(role)s) does not allow this. Ask an owner.", role=role)

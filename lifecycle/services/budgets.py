@@ -16,14 +16,15 @@ from django.utils import timezone
 
 from lifecycle import webhooks
 from lifecycle.domain import budgets as rules
-from lifecycle.domain.access import Right, may
+from lifecycle.domain.access import Right
 from lifecycle.domain.alerts import GIVE_UP_AFTER, backoff_seconds
-from lifecycle.domain.errors import ActionNotAllowed, BudgetExceeded, Forbidden, InvalidInput, NotFound
+from lifecycle.domain.errors import ActionNotAllowed, BudgetExceeded, InvalidInput, NotFound
 from lifecycle.domain.periods import Month
 from lifecycle.domain.states import State
 from lifecycle.domain.text import mark
 from lifecycle.models import VM, Budget, BudgetAlert, Operation, Project, User
 from lifecycle.services import audit, notifications, prices
+from lifecycle.services.access import require
 from lifecycle.services.db import lock_project, service
 
 About = BudgetAlert.About
@@ -71,7 +72,7 @@ def save(project: Project, wish: Wish, *, user: User, budget: Budget | None = No
         InvalidInput: nothing was written.
     """
     project = lock_project(project.pk)
-    _check_may_manage(project, user)
+    require(project, user, Right.MANAGE_MEMBERS)
     values = wish.checked()
     row = _own(project, budget) if budget else Budget(project=project, created_by=user)
     if budget is None and Budget.objects.filter(project=project).count() >= BUDGETS_MOST:
@@ -100,7 +101,7 @@ def save(project: Project, wish: Wish, *, user: User, budget: Budget | None = No
 def remove(budget: Budget, *, user: User) -> None:
     """Forget a budget and what it told. Raises NotFound, Forbidden."""
     project = lock_project(budget.project_id)
-    _check_may_manage(project, user)
+    require(project, user, Right.MANAGE_MEMBERS)
     row = _own(project, budget)
     audit.record("budget.remove", project=project, user=user, target=row.name, details={"amount": str(row.amount)})
     row.delete()
@@ -111,14 +112,6 @@ def _own(project: Project, budget: Budget) -> Budget:
     if found is None:
         raise NotFound("There is no such budget in this project.")
     return found
-
-
-def _check_may_manage(project: Project, user: User) -> None:
-    role = project.role_of(user)
-    if role is None:
-        raise NotFound("There is no such project.")
-    if not may(role, Right.MANAGE_MEMBERS):
-        raise Forbidden("Your role in this project (%(role)s) does not allow this. Ask an owner.", role=role)
 
 
 # -- obeyed --------------------------------------------------------------------------------------

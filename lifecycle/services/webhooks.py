@@ -17,13 +17,14 @@ from django.db.models import Count, F, Max, Min, Q, QuerySet
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from lifecycle.domain.access import Right, may
+from lifecycle.domain.access import Right
 from lifecycle.domain.alerts import GIVE_UP_AFTER, backoff_seconds
-from lifecycle.domain.errors import Forbidden, InvalidInput, NotFound
+from lifecycle.domain.errors import InvalidInput, NotFound
 from lifecycle.domain.imports import Network
 from lifecycle.domain.webhooks import WEBHOOKS_MAX, Kind, check_address, check_kinds
 from lifecycle.models import Operation, Project, Repair, Transition, User, Webhook, WebhookDelivery
 from lifecycle.services import audit
+from lifecycle.services.access import require
 from lifecycle.services.db import lock_project, service
 
 _SALT: Final = "lifecycle.webhooks"
@@ -40,7 +41,7 @@ def create(project: Project, url: str, kinds: Iterable[str], *, user: User) -> t
         NotFound, Forbidden: by the user's role. InvalidInput: the address, the events, or too many webhooks.
     """
     project = lock_project(project.pk)
-    _check_may(project, user)
+    require(project, user, Right.MANAGE_WEBHOOKS)
     url, wanted = check_address(url, allowed_networks()), check_kinds(kinds)
     if Webhook.objects.filter(project=project).count() >= WEBHOOKS_MAX:
         raise InvalidInput("A project has at most %(most)s webhooks.", most=WEBHOOKS_MAX)
@@ -112,19 +113,11 @@ def allowed_networks() -> list[Network]:
 
 def _mine(project: Project, webhook_id: int, user: User) -> Webhook:
     project = lock_project(project.pk)
-    _check_may(project, user)
+    require(project, user, Right.MANAGE_WEBHOOKS)
     found = Webhook.objects.filter(project=project, pk=webhook_id).first()
     if found is None:
         raise NotFound("There is no such webhook.")
     return found
-
-
-def _check_may(project: Project, user: User) -> None:
-    role = project.role_of(user)
-    if role is None:
-        raise NotFound("There is no such project.")
-    if not may(role, Right.MANAGE_WEBHOOKS):
-        raise Forbidden("Your role in this project (%(role)s) does not allow this. Ask an owner.", role=role)
 
 
 def _check_on(webhook: Webhook) -> None:
