@@ -3,7 +3,6 @@
 The amounts are those of `costs`: the same rating as the invoice's.
 """
 
-import ipaddress
 import json
 import logging
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from lifecycle.domain.errors import DomainError
 from lifecycle.domain.transitions import Action, Asker
 from lifecycle.models import VM, Budget, BudgetAlert, Operation, Project
 from lifecycle.services import budgets, prices, vms
+from lifecycle.services import webhooks as hooks
 from lifecycle.services.db import service
 from lifecycle.webhooks import NotDelivered
 
@@ -110,5 +110,4 @@ def _post(alert: BudgetAlert) -> None:
     body = json.dumps(budgets.message(alert, url), separators=(",", ":")).encode()
     # With the alert's own time: a database put back from a backup gives its row numbers a second time.
     message_id = f"msg_{settings.INSTALLATION_ID}_budget_{alert.pk}_{int(alert.at.timestamp())}"
-    among = [ipaddress.ip_network(text) for text in settings.WEBHOOK_ALLOWED_NETWORKS]
-    webhooks.send(budget.webhook_url, budget.webhook_secret, message_id, body, among=among)
+    webhooks.send(budget.webhook_url, budget.webhook_secret, message_id, body, among=hooks.allowed_networks())

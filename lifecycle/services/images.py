@@ -4,10 +4,11 @@ from typing import Any
 
 from django.db.models import Q, Sum
 
-from lifecycle.domain.access import Right, may
+from lifecycle.domain.access import Right
 from lifecycle.domain.errors import Forbidden, InvalidInput, NotFound, QuotaExceeded
 from lifecycle.domain.imports import GIB
 from lifecycle.models import VM, Image, Project, Quota, User
+from lifecycle.services.access import require
 from lifecycle.services.db import lock_project, service
 
 
@@ -42,11 +43,7 @@ def check_may_import(project: Project | None, user: User) -> None:
         if not (user.is_active and user.is_staff):
             raise Forbidden("Only the operators of this site change images that are for everybody.")
         return
-    role = project.role_of(user)
-    if role is None:
-        raise NotFound("There is no such project.")
-    if not may(role, Right.USE_VMS):
-        raise Forbidden("Your role in this project (%(role)s) does not allow this. Ask an owner.", role=role)
+    require(project, user, Right.USE_VMS)
 
 
 @service

@@ -7,13 +7,14 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from lifecycle.domain.access import Right, may
-from lifecycle.domain.errors import Forbidden, InvalidInput, NameTaken, NotFound
+from lifecycle.domain.access import Right
+from lifecycle.domain.errors import InvalidInput, NameTaken, NotFound
 from lifecycle.domain.guests import MAX_KEYS
 from lifecycle.domain.keys import check_key_name, joined, parse_public_key, read_host_keys
 from lifecycle.models import VM, Project, SSHKey, User
 from lifecycle.realtime import publish
 from lifecycle.services import config_changes
+from lifecycle.services.access import require
 from lifecycle.services.db import lock_project, lock_project_of, service
 
 
@@ -130,8 +131,4 @@ def _remove(rows: QuerySet[SSHKey]) -> SSHKey:
 
 
 def _check_may_use(project: Project, user: User) -> None:
-    role = project.role_of(user)
-    if role is None:
-        raise NotFound("There is no such project.")
-    if not may(role, Right.USE_VMS):
-        raise Forbidden("Your role in this project (%(role)s) does not allow this. Ask an owner.", role=role)
+    require(project, user, Right.USE_VMS)

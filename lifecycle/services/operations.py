@@ -18,13 +18,13 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from lifecycle import tracing
-from lifecycle.domain.access import Right, may
-from lifecycle.domain.errors import ActionNotAllowed, Forbidden, NotFound, OperationCancelled, OperationPreempted
+from lifecycle.domain.access import Right
+from lifecycle.domain.errors import ActionNotAllowed, OperationCancelled, OperationPreempted
 from lifecycle.domain.transitions import Action, Asker, may_cancel
 from lifecycle.models import VM, Change, Operation, OperationStep, User
 from lifecycle.realtime import publish
 from lifecycle.services import bell, notifications, webhooks
-from lifecycle.services.access import authorise
+from lifecycle.services.access import authorise, require
 from lifecycle.services.db import lock_project, service
 
 log = logging.getLogger(__name__)
@@ -189,11 +189,7 @@ def hide_from_api(operation: Operation | Change, *, user: User) -> None:
     Raises:
         NotFound, Forbidden: the user is a stranger, or only looks.
     """
-    role = operation.project.role_of(user)
-    if role is None:
-        raise NotFound("There is no such project.")
-    if not may(role, Right.USE_VMS):
-        raise Forbidden("Your role in this project (%(role)s) does not allow this. Ask an owner.", role=role)
+    require(operation.project, user, Right.USE_VMS)
     type(operation).objects.filter(pk=operation.pk).update(hidden_from_api=True)
 
 

@@ -13,8 +13,8 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from lifecycle.domain import discounts, pricing
-from lifecycle.domain.access import Right, may
-from lifecycle.domain.errors import Forbidden, InvalidInput, NotFound, StateConflict
+from lifecycle.domain.access import Right
+from lifecycle.domain.errors import InvalidInput, NotFound, StateConflict
 from lifecycle.domain.pricing import Item, PriceBook, Tariff, Tier
 from lifecycle.models import (
     BillingAccount,
@@ -28,6 +28,7 @@ from lifecycle.models import (
     TaxRate,
     User,
 )
+from lifecycle.services.access import require
 from lifecycle.services.db import lock_project, service
 
 #: When a draft that is looked at begins: before all that is billed.
@@ -293,11 +294,7 @@ def _country(text: str) -> str:
 def _check_may_manage(project: Project, user: User | None) -> None:
     if user is None:
         return
-    role = project.role_of(user)
-    if role is None:
-        raise NotFound("There is no such project.")
-    if not may(role, Right.MANAGE_MEMBERS):
-        raise Forbidden("Your role in this project (%(role)s) does not allow this. Ask an owner.", role=role)
+    require(project, user, Right.MANAGE_MEMBERS)
 
 
 @service

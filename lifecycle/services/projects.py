@@ -9,12 +9,13 @@ from django.core.validators import MaxLengthValidator, validate_email
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from lifecycle.domain.access import Right, Role, may
-from lifecycle.domain.errors import Forbidden, InvalidInput, NameTaken, NotFound
+from lifecycle.domain.access import Right, Role
+from lifecycle.domain.errors import InvalidInput, NameTaken, NotFound
 from lifecycle.domain.guests import NAME
 from lifecycle.models import Invitation, Membership, Project, Quota, User
 from lifecycle.realtime import push
 from lifecycle.services import audit, notifications
+from lifecycle.services.access import require
 from lifecycle.services.db import lock_project, service
 from lifecycle.services.networks import network_of
 
@@ -142,11 +143,7 @@ def remove_member(project: Project, member: User, *, user: User | None) -> None:
 def _check_may_manage(project: Project, user: User | None) -> None:
     if user is None:
         return
-    role = project.role_of(user)
-    if role is None:
-        raise NotFound("There is no such project.")
-    if not may(role, Right.MANAGE_MEMBERS):
-        raise Forbidden("Your role in this project (%(role)s) does not allow this. Ask an owner.", role=role)
+    require(project, user, Right.MANAGE_MEMBERS)
 
 
 def _membership(project: Project, member: User) -> Membership:
