@@ -63,6 +63,7 @@ UNFOLD: dict[str, Any] = {
                     _entry(_("Operations"), "pending_actions", "lifecycle.operation"),
                     _entry(_("Transitions"), "history", "lifecycle.transition"),
                     _entry(_("Metering"), "timer", "lifecycle.meteringinterval"),
+                    _entry(_("Metering of images"), "album", "lifecycle.imageinterval"),
                 ],
             },
             {
