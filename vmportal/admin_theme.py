@@ -104,6 +104,7 @@ UNFOLD: dict[str, Any] = {
                     _entry(_("Hosts"), "dns", "lifecycle.host"),
                     _entry(_("Zones"), "location_on", "lifecycle.zone"),
                     _entry(_("Images"), "album", "lifecycle.image"),
+                    _entry(_("Changes of images"), "history", "lifecycle.imagechange"),
                     _entry(_("Imports"), "download", "lifecycle.imageimport"),
                     _entry(_("Machine types"), "memory", "lifecycle.machinetype"),
                     _entry(_("Networks"), "lan", "lifecycle.network"),
