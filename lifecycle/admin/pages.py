@@ -18,10 +18,13 @@ from lifecycle.admin import (
     operations,
     people,
     periodic,
+    personal,
     projects,
     repairs,
     revenue,
+    schedules,
     vms,
+    webhooks,
 )
 
 __all__ = [
@@ -39,8 +42,11 @@ __all__ = [
     "operations",
     "people",
     "periodic",
+    "personal",
     "projects",
     "repairs",
     "revenue",
+    "schedules",
     "vms",
+    "webhooks",
 ]
