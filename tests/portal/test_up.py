@@ -272,6 +272,16 @@ def test_named_tests_run_on_postgresql_only_where_they_belong() -> None:
     assert kept is None or kept[:2] == ["-k", "foo"]
 
 
+def test_a_pytest_that_vanished_has_not_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something may take its process over in the middle of a run, and end well."""
+    monkeypatch.delenv("VMPORTAL_VENV", raising=False)
+    installation = Installation(tmp_path)
+    (tmp_path / "test").mkdir()
+    installation.python.parent.mkdir(parents=True)
+    installation.python.symlink_to("/bin/true")
+    assert testing._pytest("pytest", installation, dict(os.environ), []).outcome == "failed"
+
+
 def test_the_last_line_sums_up_all_runs_of_pytest(tmp_path: Path) -> None:
     report = tmp_path / "report.xml"
     report.write_text('<testsuites><testsuite tests="9" failures="2" errors="1" skipped="1"/></testsuites>')
