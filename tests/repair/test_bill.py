@@ -122,6 +122,7 @@ def falls_due(guest: Guest, action: Action, user: User) -> ScheduleRun:
 
 def ends(run: ScheduleRun) -> None:
     """Its operation, which a schedule asked for, ends well."""
+    assert run.operation_id
     rows = Operation.objects.filter(pk=run.operation_id)
     wait_until(lambda: rows.get().is_done, 60, "the operation")
     operation = rows.get()
