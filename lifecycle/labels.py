@@ -8,6 +8,7 @@ from typing import Any
 
 from django.template.defaultfilters import floatformat
 from django.utils import timezone
+from django.utils.dates import WEEKDAYS_ABBR
 from django.utils.functional import Promise
 from django.utils.timesince import timesince
 from django.utils.translation import gettext, pgettext_lazy
@@ -352,6 +353,15 @@ def lasted(seconds: float) -> str:
         return gettext("%(minutes)s min %(seconds)s s") % {"minutes": int(seconds) // 60, "seconds": int(seconds) % 60}
     now = timezone.now()
     return timesince(now - timedelta(seconds=seconds), now, depth=2)
+
+
+def weekdays(digits: str) -> str:
+    """Days of the week of a schedule, digits from 0 for Monday: a row of them by its ends."""
+    if digits == "0123456":
+        return gettext("every day")
+    names = [str(WEEKDAYS_ABBR[int(digit)]) for digit in digits]
+    in_a_row = len(digits) > 2 and int(digits[-1]) - int(digits[0]) == len(digits) - 1
+    return f"{names[0]} – {names[-1]}" if in_a_row else ", ".join(names)
 
 
 #: Metrics in the middle of a sentence, with their units.

@@ -1,19 +1,21 @@
 """The first page of the admin: how the installation is, in a bounded number of queries."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, Min, Q
+from django.db.models import Count, Min, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 
 from lifecycle.admin.base import cpu_meter, disk_meter, list_url, memory_meter
 from lifecycle.domain.states import State
 from lifecycle.labels import STATES, label
-from lifecycle.models import VM, Host, Operation
+from lifecycle.models import VM, Alert, Cleanup, Finding, Host, Operation, Repair
 from lifecycle.realtime import push
 
 _HOSTS_SHOWN = 50
@@ -24,6 +26,15 @@ class StateCount:
     """How many VMs are in a state, with the way to them."""
 
     state: str
+    name: str
+    count: int
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Matter:
+    """What waits for somebody to look after it: how many, with the way to them."""
+
     name: str
     count: int
     url: str
@@ -55,6 +66,7 @@ def dashboard(request: HttpRequest) -> dict[str, Any]:
     """The template's context; each part only for who may view it."""
     may = request.user.has_perm
     return {
+        "matters": list(_matters(may)),
         "states": _states() if may("lifecycle.view_vm") else None,
         "hosts": _hosts() if may("lifecycle.view_host") else None,
         "queue": _queue() if may("lifecycle.view_operation") else None,
@@ -64,6 +76,18 @@ def dashboard(request: HttpRequest) -> dict[str, Any]:
         "installation": settings.INSTALLATION_ID,
         "public_url": settings.PUBLIC_URL,
     }
+
+
+def _matters(may: Callable[[str], bool]) -> Iterator[Matter]:
+    open_rows: tuple[tuple[str, QuerySet[Any]], ...] = (
+        (gettext("open alerts"), Alert.objects.filter(resolved_at__isnull=True)),
+        (gettext("open repairs"), Repair.objects.filter(closed_at__isnull=True)),
+        (gettext("findings waiting"), Finding.objects.filter(closed_at__isnull=True, choice=Finding.Choice.NONE)),
+        (gettext("cleanups left"), Cleanup.objects.filter(done_at__isnull=True)),
+    )
+    for name, rows in open_rows:
+        if may(f"lifecycle.view_{rows.model._meta.model_name}"):
+            yield Matter(name, rows.count(), list_url(rows.model, **{"is": "open"}))
 
 
 def _states() -> list[StateCount]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib.admin import ModelAdmin, SimpleListFilter
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -102,3 +102,53 @@ class KeptOut(SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(kept_out_until__gt=timezone.now()) if self.value() == "yes" else queryset
+
+
+class Delivery(SimpleListFilter):
+    """Messages of webhooks by what became of them."""
+
+    title = _("outcome")
+    parameter_name = "outcome"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> list[tuple[str, Any]]:
+        return [("waiting", _("on their way")), ("arrived", _("arrived")), ("given_up", _("given up"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() == "waiting":
+            return queryset.filter(sent_at__isnull=True, given_up_at__isnull=True)
+        if self.value() == "arrived":
+            return queryset.filter(sent_at__isnull=False)
+        return queryset.filter(given_up_at__isnull=False) if self.value() == "given_up" else queryset
+
+
+class Mailed(SimpleListFilter):
+    """Notifications by what became of the mail about them."""
+
+    title = _("mail")
+    parameter_name = "mail"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> list[tuple[str, Any]]:
+        return [("waiting", _("on their way")), ("mailed", _("mailed")), ("given_up", _("given up"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() == "waiting":
+            return queryset.filter(mail_due_at__isnull=False, mailed_at__isnull=True, given_up_at__isnull=True)
+        if self.value() == "mailed":
+            return queryset.filter(mailed_at__isnull=False)
+        return queryset.filter(given_up_at__isnull=False) if self.value() == "given_up" else queryset
+
+
+class Usability(SimpleListFilter):
+    """Access tokens that open something, or nothing any more."""
+
+    title = _("status")
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> list[tuple[str, Any]]:
+        return [("usable", _("usable")), ("over", _("expired or revoked"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        usable = Q(revoked_at__isnull=True, expires_at__gt=timezone.now())
+        if self.value() == "usable":
+            return queryset.filter(usable)
+        return queryset.exclude(usable) if self.value() == "over" else queryset

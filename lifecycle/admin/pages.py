@@ -19,10 +19,13 @@ from lifecycle.admin import (
     operations,
     people,
     periodic,
+    personal,
     projects,
     repairs,
     revenue,
+    schedules,
     vms,
+    webhooks,
 )
 
 __all__ = [
@@ -41,8 +44,11 @@ __all__ = [
     "operations",
     "people",
     "periodic",
+    "personal",
     "projects",
     "repairs",
     "revenue",
+    "schedules",
     "vms",
+    "webhooks",
 ]

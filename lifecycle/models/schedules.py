@@ -49,7 +49,7 @@ class Schedule(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.vm_id} {self.action} {self.at:%H:%M}"
+        return f"{self.vm} {self.action} {self.at:%H:%M}"
 
     @property
     def rule(self) -> Rule:
@@ -92,7 +92,7 @@ class ScheduleRun(models.Model):
         constraints = [models.UniqueConstraint(fields=["schedule", "due_at"], name="a_due_time_is_taken_once")]
 
     def __str__(self) -> str:
-        return f"{self.vm_id} {self.action} {self.due_at:%Y-%m-%d %H:%M}: {self.outcome}"
+        return f"{self.vm} {self.action} {self.due_at:%Y-%m-%d %H:%M}: {self.outcome}"
 
 
 class IdleHint(models.Model):
@@ -110,4 +110,4 @@ class IdleHint(models.Model):
         verbose_name_plural = _("hints of idle VMs")
 
     def __str__(self) -> str:
-        return str(self.vm_id)
+        return str(self.vm)

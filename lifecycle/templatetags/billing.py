@@ -10,6 +10,7 @@ from django.utils.dates import WEEKDAYS_ABBR
 from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext as _
 
+from lifecycle import labels
 from lifecycle.billing import words
 from lifecycle.models import InvoiceLine
 
@@ -19,6 +20,7 @@ register.filter("line_title", words.title)
 register.filter("line_detail", words.detail)
 register.filter("line_quantity", words.quantity)
 register.filter("line_rate", words.rate)
+register.filter("days", labels.weekdays)
 
 
 @register.filter(name="sum")
@@ -56,16 +58,6 @@ def at(moment: datetime, zone: ZoneInfo) -> str:
 def day(moment: datetime, zone: ZoneInfo) -> str:
     """The date in `zone`, in words."""
     return date_format(timezone.localtime(moment, zone), "DATE_FORMAT")
-
-
-@register.filter
-def days(digits: str) -> str:
-    """Days of the week of a schedule: a row of them by its ends."""
-    if digits == "0123456":
-        return _("every day")
-    names = [str(WEEKDAYS_ABBR[int(digit)]) for digit in digits]
-    in_a_row = len(digits) > 2 and int(digits[-1]) - int(digits[0]) == len(digits) - 1
-    return f"{names[0]} – {names[-1]}" if in_a_row else ", ".join(names)
 
 
 @register.filter

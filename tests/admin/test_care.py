@@ -213,3 +213,19 @@ def test_operators_see_and_cut_consoles(admin_client: Client, vm: VM) -> None:
     session.refresh_from_db()
     assert session.cut_at is not None
     assert "has ended." in do(admin_client, session, "cut")
+
+
+def test_the_overview_says_what_waits_and_leads_there(
+    admin_client: Client, repair: Repair, finding: Finding, alert: Alert
+) -> None:
+    matters = {matter.name: matter for matter in admin_client.get(reverse("admin:index")).context["matters"]}
+    assert {name: matter.count for name, matter in matters.items()} == {
+        "open alerts": Alert.objects.filter(resolved_at__isnull=True).count(),
+        "open repairs": 1,
+        "findings waiting": 1,
+        "cleanups left": 0,
+    }
+    assert list(admin_client.get(matters["open repairs"].url).context["cl"].result_list) == [repair]
+    Finding.objects.filter(pk=finding.pk).update(choice=Finding.Choice.IGNORE)
+    matters = {matter.name: matter for matter in admin_client.get(reverse("admin:index")).context["matters"]}
+    assert matters["findings waiting"].count == 0

@@ -94,6 +94,7 @@ def test_staff_without_permissions_see_the_overview_and_no_numbers(
     browser = as_user(make_staff())
     overview = browser.get(reverse("admin:index"))
     assert overview.status_code == 200
+    assert overview.context["matters"] == []
     assert overview.context["states"] is None
     assert overview.context["hosts"] is None
     assert overview.context["queue"] is None

@@ -1,5 +1,6 @@
 """The Debian image as a guest: what `./portal manage build_image debian-12` builds."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +57,12 @@ def test_the_file_system_has_grown_to_the_disk(guest: Guest) -> None:
 
 def test_no_service_has_failed(guest: Guest) -> None:
     assert guest.run("systemctl --failed --no-legend --plain").strip() == ""
+
+
+def test_its_apt_takes_debian_from_archives_that_a_guest_can_reach(guest: Guest) -> None:
+    lines = guest.run("cat /etc/apt/sources.list").splitlines()
+    assert {line.split()[2] for line in lines} >= {"bookworm"}
+    assert all(re.fullmatch(r"deb https?://[^@ ]+ bookworm(-updates|-security)? main", line) for line in lines)
 
 
 def test_the_guest_agent_answers(guest: Guest) -> None:
