@@ -328,6 +328,7 @@ def _(project: Project, _vm: VM) -> None:
 def announce(vm: VM, hours: tuple[int, int], **fields: Any) -> Maintenance:
     now = timezone.now()
     starts, ends = (now + timedelta(hours=each) for each in hours)
+    assert vm.host
     return Maintenance.objects.create(host=vm.host, starts_at=starts, ends_at=ends, reason="a new disk", **fields)
 
 
