@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 import time
 from datetime import timedelta
 
@@ -17,6 +18,7 @@ from lifecycle.models import VM, Host, HostUsage, MeteringInterval, Project, Use
 from lifecycle.realtime import recent
 from lifecycle.services import charts
 from lifecycle.services.charts import Chart, Span
+from lifecycle.templatetags.charts import measured
 from lifecycle.web import drawing
 from tests import factories
 from tests.realtime.servers import RedisServer
@@ -157,6 +159,26 @@ def test_a_peak_survives_that_a_long_line_is_thinned() -> None:
 @pytest.mark.parametrize(("value", "edge"), [(100, 100), (101, 200), (0.3, 0.5), (1, 1), (2100, 5000), (0, 1)])
 def test_the_upper_edge_is_a_round_number(value: float, edge: float) -> None:
     assert drawing.nice(value) == pytest.approx(edge)
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "shown"),
+    [
+        (960_000, "bytes", "1 MiB/s"),
+        (3_000_000, "bytes", "5 MiB/s"),
+        (700, "bytes", "1 KiB/s"),
+        (70, "mib", "100 MiB"),
+    ],
+)
+def test_the_upper_edge_is_round_in_the_unit_that_is_shown(value: float, unit: str, shown: str) -> None:
+    assert measured(drawing.edge(value, unit), unit) == shown
+
+
+def test_units_speak_french_in_the_picture_and_for_the_script(vm: VM, as_owner: Client) -> None:
+    sampled(recent.vm_subject(vm.pk), 30, 20, 10)
+    page = as_owner.get("/projects/lab/vms/web-1/charts/?span=hour", headers={"accept-language": "fr"}).content.decode()
+    assert 'data-units="o/s Kio/s Mio/s Gio/s Mio Gio"' in page
+    assert not re.search(r"\d\s?(KiB|MiB|GiB|B/s)", page)
 
 
 # -- pages ---------------------------------------------------------------------------------------
