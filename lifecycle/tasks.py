@@ -18,7 +18,7 @@ from lifecycle.operations import engine, registry
 from lifecycle.operations.drain import drain
 from lifecycle.operations.sweeper import sweeper
 from lifecycle.repair import delivery, expiry, hooks, images, lookout, notices, periodic, schedules, silence
-from lifecycle.services import alerts, bell, idle, metering, operations, retention, rounds, usage
+from lifecycle.services import alerts, bell, idle, image_metering, metering, operations, retention, rounds, usage
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +106,7 @@ def check_metering() -> int:
     with rounds.turn("metering", seconds=METERING_SECONDS) as mine:
         if mine is None:
             return 0
-        report = metering.check()
+        report = metering.check() + image_metering.check()
         found = []
         if report.differences:
             values = {"number": str(report.differences), "first": "; ".join(report.words)[:WORDS_MAX]}

@@ -35,7 +35,7 @@ from lifecycle.models import (
     User,
     Zone,
 )
-from lifecycle.services import capacity, invoices, networks
+from lifecycle.services import capacity, image_metering, invoices, networks
 from lifecycle.services.transitions import born, move
 
 _numbers = count(1)
@@ -102,10 +102,10 @@ def make_machine_type(
     )
 
 
-def make_image(name: str = "", **fields: Any) -> Image:
-    """A READY image row; its file need not exist."""
+def make_image(name: str = "", *, metered: bool = True, **fields: Any) -> Image:
+    """A READY image row; its file need not exist. A project's own is metered from now on, as an import does it."""
     name = name or f"image-{next(_numbers)}"
-    return Image.objects.create(
+    made = Image.objects.create(
         **{
             "name": name,
             "family": "tiny",
@@ -117,6 +117,9 @@ def make_image(name: str = "", **fields: Any) -> Image:
             **fields,
         }
     )
+    if metered and made.status in {Image.Status.READY, Image.Status.DEPRECATED}:
+        image_metering.stored(made, user=None)
+    return made
 
 
 def make_host(name: str = "", *, zone: Zone | None = None, **fields: Any) -> Host:

@@ -7,12 +7,12 @@ from django.template.defaultfilters import filesizeformat
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
-from unfold.contrib.filters.admin import ChoicesDropdownFilter
+from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdownFilter
 from unfold.decorators import action, display
 
 from lifecycle.admin.base import ReadOnlyAdmin, badge, outcome, person
 from lifecycle.labels import error_text
-from lifecycle.models import ImageImport, User
+from lifecycle.models import ImageChange, ImageImport, ImageInterval, User
 from lifecycle.services import image_imports
 
 _COLOURS = {
@@ -70,3 +70,23 @@ class ImageImportAdmin(ReadOnlyAdmin):
         text = gettext("was cancelled.")
         self.log_change(request, row, text)
         return text
+
+
+@admin.register(ImageInterval)
+class ImageMeteringAdmin(ReadOnlyAdmin):
+    """From when to when projects' images took storage."""
+
+    list_display = ["image", "project", "size_mib", "started_at", "ended_at"]
+    list_filter = [("project", AutocompleteSelectFilter)]
+    search_fields = ["image__name", "project__slug"]
+    list_select_related = ["image", "project"]
+
+
+@admin.register(ImageChange)
+class ImageChangeAdmin(ReadOnlyAdmin):
+    """The log behind them."""
+
+    list_display = ["image", "project", "kind", "size_mib", "user", "occurred_at", "recorded_at"]
+    list_filter = [("kind", ChoicesDropdownFilter), ("project", AutocompleteSelectFilter)]
+    search_fields = ["image__name", "project__slug"]
+    list_select_related = ["image", "project", "user"]

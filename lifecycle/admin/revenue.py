@@ -10,7 +10,7 @@ from typing import Any, Final
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils import timezone
-from django.utils.formats import date_format
+from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import action, display
@@ -18,11 +18,14 @@ from unfold.decorators import action, display
 from lifecycle.admin.base import ReadOnlyAdmin
 from lifecycle.billing import revenue as rated
 from lifecycle.billing import words
+from lifecycle.domain import axes
 from lifecycle.models import Repair, RevenueDay
 from lifecycle.services import prices, revenue
 
 WIDTH: Final = 620
 HEIGHT: Final = 120
+#: Days from one date under the charts to the next: the first and the last of 31 have theirs.
+DAYS_A_MARK: Final = 6
 #: The columns of an export; its numbers have a point, whatever the language.
 COLUMNS: Final = ("day", "project", "item", "family", "quantity", "amount", "currency")
 
@@ -38,15 +41,27 @@ class Bar:
     title: str
 
 
-def bars(values: Sequence[Decimal], titles: Sequence[str]) -> list[Bar]:
-    """Upright bars over the whole width; the highest value reaches the top."""
-    top = max([*values, Decimal("0.01")])
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Bars with their scale: the words of its lines from the top down, and where in the picture each line is."""
+
+    bars: list[Bar]
+    scale: list[tuple[str, float]]
+
+
+def chart(values: Sequence[Decimal], titles: Sequence[str], unit: str) -> Chart:
+    """Upright bars over the whole width, under the round number above the highest value."""
+    ticks = axes.ticks(max([*values, Decimal(0)]))
     step = WIDTH / max(1, len(values))
-    heights = [float(value / top) * HEIGHT for value in values]
-    return [
+    heights = [float(value / ticks[-1]) * HEIGHT for value in values]
+    found = [
         Bar(round(number * step + 1, 1), round(HEIGHT - height, 1), round(step - 2, 1), round(height, 1), title)
         for number, (height, title) in enumerate(zip(heights, titles, strict=True))
     ]
+    places = max(0, -int(ticks[1].normalize().as_tuple().exponent))
+    lines = [(tick, round(HEIGHT - float(tick / ticks[-1]) * HEIGHT, 1)) for tick in reversed(ticks)]
+    words_of = (number_format(tick, places, use_l10n=True, force_grouping=True) for tick, _y in lines)
+    return Chart(found, [(f"{text} {unit}", y) for text, (_tick, y) in zip(words_of, lines, strict=True)])
 
 
 def dashboard() -> dict[str, Any]:
@@ -58,16 +73,19 @@ def dashboard() -> dict[str, Any]:
     return {
         "currency": currency,
         "days": days,
-        "revenue_bars": bars(
+        "marks": [date_format(day.day, "j M") if number % DAYS_A_MARK == 0 else "" for number, day in enumerate(days)],
+        "revenue_chart": chart(
             [day.amount for day in days],
             [f"{name}: {words.money(day.amount, currency)}" for name, day in zip(names, days, strict=True)],
+            currency,
         ),
-        "repair_bars": bars(
+        "repair_chart": chart(
             [day.repair_hours for day in days],
             [
                 f"{name}: {day.repair_hours:.1f} h, {words.money(day.forgone, currency)}"
                 for name, day in zip(names, days, strict=True)
             ],
+            "h",
         ),
         "revenue_total": sum((day.amount for day in days), Decimal(0)),
         "forgone_total": sum((day.forgone for day in days), Decimal(0)),

@@ -24,7 +24,7 @@ _SHAPE = ("machine_type", "vcpus", "memory_mib", "disk_gib", "family", "zone")
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one value of the label costs; None: VMs without the label."""
+    """What one value of the label costs; None: VMs without the label, and the project's images."""
 
     value: str | None
     amount: Decimal
@@ -49,7 +49,7 @@ class Allocation:
 def by_label(project: Project, key: str, now: datetime) -> Allocation:
     """The project's month by the values of `key`; by the first label there is when it is none of them.
 
-    One query, and the prices'; one VM's intervals are in memory at a time, and sums for every label and value.
+    Two queries, and the prices'; one VM's intervals are in memory at a time, and sums for every label and value.
     """
     since, _until = costs.month_of(project, now)
     tariff = prices.tariff()
@@ -62,6 +62,8 @@ def by_label(project: Project, key: str, now: datetime) -> Allocation:
         total += amount
         for name, value in labels.items():
             sums[name][value] += amount
+    for pieces in pricing.by_resource(rating.images(project, since, now) if parts else ()):
+        total += rating.total(pricing.rate(pieces, parts))  # an image has no labels
     keys = tuple(sorted(sums))
     chosen = key if key in sums else next(iter(keys), "")
     shares = [Share(value, amount) for value, amount in sums[chosen].items()] if chosen else []

@@ -10,8 +10,8 @@ from lifecycle.billing import rating
 from lifecycle.billing.invoices import bounds
 from lifecycle.domain.metering import Shape, Usage
 from lifecycle.domain.periods import Month
-from lifecycle.domain.pricing import CENT, MONTH_HOURS, ZERO, Line, Sort
-from lifecycle.models import VM, Project
+from lifecycle.domain.pricing import CENT, MONTH_HOURS, ZERO, Line, Sort, image_of
+from lifecycle.models import VM, Image, Project
 from lifecycle.services import metering, prices
 
 NOTHING = ZERO.quantize(CENT)
@@ -35,13 +35,13 @@ class Costs:
 
 
 @dataclass(frozen=True, slots=True)
-class VMCost:
-    """What a VM costs so far, and what it was called."""
+class Cost:
+    """What a VM or an image costs so far, and what it was called."""
 
-    vm_id: UUID
     name: str
     gone: bool
     amount: Decimal
+    is_image: bool = False
 
 
 def month_of(project: Project, now: datetime) -> tuple[datetime, datetime]:
@@ -88,14 +88,19 @@ def _owed(lines: list[Line]) -> Decimal:
     return sum((line.amount for line in lines if line.sort is not Sort.CREDIT), NOTHING)
 
 
-def by_vm(costs: Costs) -> list[VMCost]:
-    """The project's costs VM by VM, dearest first: one query."""
+def by_resource(costs: Costs) -> list[Cost]:
+    """The project's costs by VM and image, dearest first: two queries."""
     sums: dict[str, Decimal] = defaultdict(lambda: NOTHING)
     for line in costs.lines:
         if line.resource:
             sums[line.resource] += line.amount
-    found = VM.objects.filter(pk__in=[UUID(pk) for pk in sums]).values_list("pk", "name", "deleted_at")
-    rows = [VMCost(pk, name, gone is not None, sums[str(pk)]) for pk, name, gone in found]
+    own = {number: key for key in sums if (number := image_of(key)) is not None}
+    vms = VM.objects.filter(pk__in=[UUID(key) for key in sums.keys() - set(own.values())])
+    rows = [
+        Cost(name, gone is not None, sums[str(pk)]) for pk, name, gone in vms.values_list("pk", "name", "deleted_at")
+    ]
+    images = Image.objects.filter(pk__in=own).values_list("pk", "name", "status")
+    rows += [Cost(name, status == Image.Status.DELETED, sums[own[pk]], True) for pk, name, status in images]
     return sorted(rows, key=lambda row: (-row.amount, row.name))
 
 

@@ -69,17 +69,19 @@ def as_csv(invoice: Invoice, language: str = "") -> str:
     table.writerow(_COLUMNS)
     with translation.override(_language(invoice, language)):
         for line in invoice.lines.order_by("position").iterator(chunk_size=500):
-            words_of = [_safe(line.name), words.title(line), line.sort, line.item, line.kind, line.zone]
+            vm, image = ("", line.name) if line.image_id else (line.name, "")
+            words_of = [_safe(vm), words.title(line), line.sort, line.item, line.kind, line.zone]
             numbers = [line.version, line.quantity, f"{line.rate:f}", f"{line.amount:f}"]
-            table.writerow([line.position, *words_of, *numbers, invoice.currency, line.reference])
+            table.writerow([line.position, *words_of, *numbers, invoice.currency, line.reference, _safe(image)])
     for name in ("net", "tax", "total"):
-        table.writerow(["", "", name, "", "", "", "", "", "", "", f"{getattr(invoice, name):f}", invoice.currency, ""])
+        amount = f"{getattr(invoice, name):f}"
+        table.writerow(["", "", name, *[""] * 7, amount, invoice.currency, "", ""])
     return out.getvalue()
 
 
 _COLUMNS: Final = (
     *("position", "vm", "title", "sort", "item", "kind", "zone", "price_list"),
-    *("unit_seconds", "rate_per_unit_second", "amount", "currency", "reference"),
+    *("unit_seconds", "rate_per_unit_second", "amount", "currency", "reference", "image"),
 )
 
 

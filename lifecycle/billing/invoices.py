@@ -12,7 +12,7 @@ from lifecycle.domain.errors import DomainError, NotFound
 from lifecycle.domain.periods import Month
 from lifecycle.domain.pricing import Tariff
 from lifecycle.models import Invoice, MeteringInterval, Project
-from lifecycle.services import invoices, prices
+from lifecycle.services import image_metering, invoices, prices
 from lifecycle.services.invoices import Draft
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,8 @@ def months_to_do(project: Project, now: datetime) -> Iterator[Month]:
     """The months that are over, not issued, and in which something was metered and sold."""
     zone = prices.account_of(project).zone
     rows = MeteringInterval.objects.filter(project=project).order_by("started_at")
-    first = rows.values_list("started_at", flat=True).first()
+    firsts = [rows.values_list("started_at", flat=True).first(), image_metering.first_at(project.pk)]
+    first = min(filter(None, firsts), default=None)
     tariff = prices.tariff()
     if first is None or not tariff.books:
         return

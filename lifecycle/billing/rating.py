@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db.models import QuerySet
 
@@ -21,7 +21,7 @@ from lifecycle.domain.metering import Shape
 from lifecycle.domain.pricing import EXACT, UNITS, ZERO, Item, Line, Piece, PriceBook, Sort, Tariff
 from lifecycle.domain.sla import credit
 from lifecycle.domain.states import State
-from lifecycle.models import VM, MeteringInterval, Project
+from lifecycle.models import VM, ImageInterval, MeteringInterval, Project
 from lifecycle.services import prices
 
 ROWS_AT_ONCE = 2000
@@ -29,12 +29,14 @@ Parts = Sequence[tuple[PriceBook, int, int]]
 Rows = QuerySet[MeteringInterval]
 #: What a source of pieces is asked with: the project, from, to. Pieces come resource by resource.
 Source = Callable[[Project, datetime, datetime], Iterator[Piece]]
+#: Of a VM or of an image.
+Interval = TypeVar("Interval", MeteringInterval, ImageInterval)
 
 
 # -- what is metered -----------------------------------------------------------------------------
 
 
-def rows_within(rows: QuerySet[MeteringInterval], since: datetime, until: datetime) -> QuerySet[MeteringInterval]:
+def rows_within(rows: QuerySet[Interval], since: datetime, until: datetime) -> QuerySet[Interval]:
     """Those of `rows` that have a part in [since, until)."""
     return rows.filter(started_at__lt=until).exclude(ended_at__lte=since)
 
@@ -58,8 +60,18 @@ def vms(project: Project, since: datetime, until: datetime) -> Iterator[Piece]:
     return pieces_of(rows_within(MeteringInterval.objects.filter(project=project), since, until))
 
 
+def images(project: Project, since: datetime, until: datetime) -> Iterator[Piece]:
+    """What the project's own images took in the store, image by image in the order of their names."""
+    rows = rows_within(ImageInterval.objects.filter(project=project), since, until)
+    found = rows.order_by("image__name", "image_id", "opened_by_id")
+    for image_id, size, start, end in found.values_list("image_id", "size_mib", "started_at", "ended_at").iterator(
+        chunk_size=ROWS_AT_ONCE
+    ):
+        yield Piece(pricing.image_resource(image_id), "", start, end, pricing.kept(size))
+
+
 #: Everything that is metered. Another kind of resource with intervals of its own is one more line here.
-SOURCES: tuple[Source, ...] = (vms,)
+SOURCES: tuple[Source, ...] = (vms, images)
 
 
 # -- lines ---------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from itertools import chain
 from typing import Final
 from uuid import UUID
 
@@ -46,7 +47,8 @@ def derive(project: Project, since: date, until: date, now: datetime, tariff: Ta
         return []
     rows = rating.rows_within(MeteringInterval.objects.filter(project=project), _start(since), min(now, _start(until)))
     sums: dict[_Key, tuple[Decimal, Decimal]] = defaultdict(lambda: (ZERO, ZERO))
-    for line in _lines(rating.pieces_of(rows), parts):
+    used = chain(rating.pieces_of(rows), rating.images(project, _start(since), min(now, _start(until))))
+    for line in _lines(used, parts):
         _add(sums, (days[line.version], line.item, line.kind), line.amount, line.quantity)
     for line in _lines(rating.pieces_of(rows.filter(state=State.REPAIRING), as_if=State.RUNNING), parts):
         _add(sums, (days[line.version], Item.REPAIR, ""), line.amount, ZERO)
@@ -62,7 +64,7 @@ def _add(sums: dict[_Key, tuple[Decimal, Decimal]], key: _Key, amount: Decimal, 
 
 
 def _lines(pieces: Iterator[Piece], parts: rating.Parts) -> Iterator[Line]:
-    """VM by VM: one is in memory at a time."""
+    """VM by VM and image by image: one is in memory at a time."""
     for mine in pricing.by_resource(pieces):
         yield from pricing.rate(mine, parts)
 

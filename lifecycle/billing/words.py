@@ -19,7 +19,7 @@ ITEMS: Final = {
     Item.SUSPENDED_MEMORY: gettext_lazy("Memory while suspended"),
     Item.DISK: gettext_lazy("Disk"),
     Item.ADDRESS: gettext_lazy("Address"),
-    Item.IMAGE: gettext_lazy("Image"),
+    Item.IMAGE: gettext_lazy("Storage of images"),
     Item.REPAIR: gettext_lazy("Repair, not billed"),
 }
 #: What one unit-hour of an item is called.

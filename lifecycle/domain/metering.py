@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from lifecycle.domain.states import IN_SLA, MEMORY_BILLED, STORAGE_BILLED, VCPU_BILLED, State
 
@@ -26,20 +26,34 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """One row of a VM's log. `target` None: the VM is gone."""
+class Stored:
+    """What an image is between two rows of its log: so many MiB in the store."""
+
+    size_mib: int
+
+    def __str__(self) -> str:
+        return f"{self.size_mib} MiB"
+
+
+#: What lasts from one row of a log to the next: the state of a VM, or what an image takes.
+Held = TypeVar("Held", State, Stored)
+
+
+@dataclass(frozen=True, slots=True)
+class Change(Generic[Held]):
+    """One row of a log. `target` None: what it is about is gone."""
 
     id: int
-    target: State | None
+    target: Held | None
     occurred_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class Span(Generic[Held]):
     """The time [started_at, ended_at) in one state, begun by the row `opened_by` of the log; without end: it lasts."""
 
     opened_by: int
-    state: State
+    state: Held
     started_at: datetime
     ended_at: datetime | None
 
@@ -47,15 +61,15 @@ class Span:
         return f"{self.state} from {self.started_at.isoformat()} to {_end(self.ended_at)}"
 
 
-def derive(log: Iterable[Change]) -> list[Span]:
-    """The intervals of one VM's log, whose rows come in the order in which they were written.
+def derive(log: Iterable[Change[Held]]) -> list[Span[Held]]:
+    """The intervals of the log of one VM or image, whose rows come in the order in which they were written.
 
     Each row ends the interval before it and begins the next. A row that claims to have occurred before the one
     written earlier (a clock that was set back) occurred when that one did: intervals neither overlap nor leave
     a gap, and some have no length.
     """
-    spans: list[Span] = []
-    before: Change | None = None
+    spans: list[Span[Held]] = []
+    before: Change[Held] | None = None
     for row in log:
         at = row.occurred_at if before is None else max(before.occurred_at, row.occurred_at)
         if before is not None and before.target is not None:
@@ -67,25 +81,25 @@ def derive(log: Iterable[Change]) -> list[Span]:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Generic[Held]):
     """Where the log and the record disagree on what row `opened_by` of the log began."""
 
     opened_by: int
-    derived: Span | None
-    recorded: Span | None
+    derived: Span[Held] | None
+    recorded: Span[Held] | None
 
     def __str__(self) -> str:
         if self.recorded is None:
-            return f"transition {self.opened_by}: missing: {self.derived}"
+            return f"row {self.opened_by} of the log: missing: {self.derived}"
         if self.derived is None:
-            return f"transition {self.opened_by}: not in the log: {self.recorded}"
-        return f"transition {self.opened_by}: recorded {self.recorded}; by the log {self.derived}"
+            return f"row {self.opened_by} of the log: not in the log: {self.recorded}"
+        return f"row {self.opened_by} of the log: recorded {self.recorded}; by the log {self.derived}"
 
 
-def compare(derived: Iterable[Span], recorded: Iterable[Span]) -> list[Difference]:
+def compare(derived: Iterable[Span[Held]], recorded: Iterable[Span[Held]]) -> list[Difference[Held]]:
     """What differs, in the order of the log."""
-    by_log: Mapping[int, Span] = {span.opened_by: span for span in derived}
-    by_record: Mapping[int, Span] = {span.opened_by: span for span in recorded}
+    by_log: Mapping[int, Span[Held]] = {span.opened_by: span for span in derived}
+    by_record: Mapping[int, Span[Held]] = {span.opened_by: span for span in recorded}
     found = (Difference(key, by_log.get(key), by_record.get(key)) for key in sorted({*by_log, *by_record}))
     return [each for each in found if each.derived != each.recorded]
 

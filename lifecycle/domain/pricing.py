@@ -42,8 +42,8 @@ class Item(StrEnum):
     REPAIR = "repair"  # metered, never sold: the time in which nothing of a VM is billed
 
 
-#: Units as they are metered that make one unit as it is priced: memory is metered in MiB and priced by GiB.
-UNITS: Final = {Item.MEMORY: 1024, Item.SUSPENDED_MEMORY: 1024}
+#: Units as they are metered that make one unit as it is priced: memory and images are metered in MiB and priced by GiB.
+UNITS: Final = {Item.MEMORY: 1024, Item.SUSPENDED_MEMORY: 1024, Item.IMAGE: 1024}
 
 #: What a commitment may cover and sustained use may make cheaper.
 COMPUTE: Final = frozenset({Item.VCPU, Item.MEMORY})
@@ -186,6 +186,26 @@ def held(state: State, shape: Shape) -> tuple[Holding, ...]:
     if state in STORAGE_BILLED:
         found += [Holding(Item.DISK, DISK_TYPE, shape.disk_gib), Holding(Item.ADDRESS, ADDRESS_TYPE, 1)]
     return tuple(found)
+
+
+def kept(size_mib: int) -> tuple[Holding, ...]:
+    """What of an image is billed as long as it is there, offered or not. It belongs to no zone."""
+    return (Holding(Item.IMAGE, "", size_mib),)
+
+
+#: How a line names an image; a VM is named by its id.
+_IMAGE: Final = "image-"
+
+
+def image_resource(number: int) -> str:
+    """The resource of an image by the number of its row."""
+    return f"{_IMAGE}{number}"
+
+
+def image_of(resource: str) -> int | None:
+    """The number behind `image_resource`; None: it is no image."""
+    number = resource.removeprefix(_IMAGE)
+    return int(number) if number != resource else None
 
 
 # -- lines ---------------------------------------------------------------------------------------

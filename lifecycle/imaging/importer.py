@@ -10,7 +10,7 @@ from django.db import close_old_connections, connection
 
 from lifecycle.imaging import importing
 from lifecycle.models import Image, ImageImport
-from lifecycle.services import image_imports
+from lifecycle.services import image_imports, image_metering
 
 log = logging.getLogger(__name__)
 
@@ -57,9 +57,11 @@ def work() -> int:
 def tidy() -> int:
     """Give up uploads that nobody goes on with, remove bytes that no open import owns, and files of deleted images.
 
+    Images that the version before brought in or deleted during an upgrade are metered from now on.
     Returns how many files.
     """
     image_imports.expire_uploads()
+    image_metering.put_right()
     store = Path(settings.IMAGE_STORE)
     found = list(store.glob("*.part"))
     kept = {str(pk) for pk in ImageImport.objects.filter(status__in=ImageImport.OPEN).values_list("pk", flat=True)}

@@ -1,6 +1,6 @@
 """Rows, constraints and who may see them. Only `lifecycle.services` writes."""
 
-from lifecycle.models.accounts import User
+from lifecycle.models.accounts import GroupGrant, User
 from lifecycle.models.alerts import Alert, AlertDelivery
 from lifecycle.models.audit import AuditEntry
 from lifecycle.models.budgets import Budget, BudgetAlert
@@ -13,7 +13,7 @@ from lifecycle.models.history import Event, Transition
 from lifecycle.models.images import Image, ImageImport
 from lifecycle.models.invoices import CreditUse, Invoice, InvoiceLine, Numbering, Payment, Reminder
 from lifecycle.models.keys import SSHKey
-from lifecycle.models.metering import MeteringInterval
+from lifecycle.models.metering import ImageChange, ImageInterval, MeteringInterval
 from lifecycle.models.networks import Address, Network
 from lifecycle.models.operations import Operation, OperationStep
 from lifecycle.models.people import Notification, SavedView
@@ -59,12 +59,15 @@ __all__ = [
     "Disk",
     "Event",
     "Finding",
+    "GroupGrant",
     "Host",
     "HostLease",
     "HostUsage",
     "IdleHint",
     "Image",
+    "ImageChange",
     "ImageImport",
+    "ImageInterval",
     "Invitation",
     "Invoice",
     "InvoiceLine",

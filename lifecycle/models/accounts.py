@@ -1,6 +1,6 @@
 """People."""
 
-from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.models import AbstractUser, Group
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -26,3 +26,18 @@ class User(AbstractUser):
 
     class Meta(AbstractUser.Meta):
         swappable = "AUTH_USER_MODEL"
+
+
+class GroupGrant(models.Model):
+    """That a group of the product's was given a model's permissions once: what people take away then stays away."""
+
+    group = models.ForeignKey(Group, on_delete=models.CASCADE, related_name="+", verbose_name=_("group"))
+    model = models.CharField(_("model"), max_length=100)
+
+    class Meta:
+        verbose_name = _("grant of a group")
+        verbose_name_plural = _("grants of groups")
+        constraints = [models.UniqueConstraint(fields=["group", "model"], name="a_group_is_given_a_model_once")]
+
+    def __str__(self) -> str:
+        return f"{self.group} {self.model}"

@@ -1,10 +1,10 @@
 """Rules of the database that Django's constraints cannot say, and the check that they are there.
 
-Triggers keep the log of transitions and the audit log append-only, let a metering interval be closed once and no more,
-and refuse every change of a published price list, an issued invoice and a payment. That the intervals of a VM do not
-overlap is an exclusion constraint on PostgreSQL, made by a migration, and two triggers on SQLite. Django rebuilds a
-table on SQLite when it changes and drops its triggers without a word: after every migrate what is missing is put back,
-and the check `lifecycle.W001` finds what is not there.
+Triggers keep the logs of transitions and of images and the audit log append-only, let a metering interval be closed
+once and no more, and refuse every change of a published price list, an issued invoice and a payment. That the intervals
+of a VM or an image do not overlap is an exclusion constraint on PostgreSQL, made by a migration, and two triggers on
+SQLite. Django rebuilds a table on SQLite when it changes and drops its triggers without a word: after every migrate
+what is missing is put back, and the check `lifecycle.W001` finds what is not there.
 """
 
 import re
@@ -19,12 +19,16 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 _INTERVALS = "lifecycle_meteringinterval"
 _LOG = "lifecycle_transition"
+_IMAGE_INTERVALS, _IMAGE_LOG = "lifecycle_imageinterval", "lifecycle_imagechange"
 _AUDIT = "lifecycle_auditentry"
 
 #: The names by which an IntegrityError tells which rule was broken.
 NO_OVERLAP = "metering_intervals_of_a_vm_do_not_overlap"
 CLOSED_ONLY = "a_metering_interval_is_only_closed"
 APPEND_ONLY = "a_transition_is_never_changed"
+IMAGES_NO_OVERLAP = "metering_intervals_of_an_image_do_not_overlap"
+IMAGES_CLOSED_ONLY = "an_image_interval_is_only_closed"
+IMAGES_APPEND_ONLY = "a_change_of_an_image_is_never_changed"
 AUDIT_ONLY_GROWS = "an_audit_entry_is_never_changed"
 PRICES_FIXED = "a_published_price_list_is_never_changed"
 ISSUED_FIXED = "an_issued_invoice_is_never_changed"
@@ -49,12 +53,15 @@ class Guard:
 
 # -- SQLite --------------------------------------------------------------------------------------
 
-_OVERLAPS = f"""\
+
+def _overlaps(table: str, key: str) -> str:
+    return f"""\
 (NEW.ended_at IS NULL OR NEW.ended_at > NEW.started_at) AND EXISTS (
-  SELECT 1 FROM {_INTERVALS} other
-  WHERE other.vm_id = NEW.vm_id AND (other.ended_at IS NULL OR other.ended_at > other.started_at)
+  SELECT 1 FROM {table} other
+  WHERE other.{key} = NEW.{key} AND (other.ended_at IS NULL OR other.ended_at > other.started_at)
     AND (other.ended_at IS NULL OR other.ended_at > NEW.started_at)
     AND (NEW.ended_at IS NULL OR other.started_at < NEW.ended_at)"""  # noqa: S608  # our names
+
 
 #: What of an interval stays as it was written.
 _KEPT = (
@@ -71,11 +78,13 @@ _KEPT = (
     "labels",
     "zone",
 )
+_IMAGE_KEPT = ("image_id", "project_id", "opened_by_id", "size_mib", "started_at")
 #: What of a transition stays; `user_id` is emptied when the person's account is removed.
 _WRITTEN_ONCE = (
     *("id", "vm_id", "number", "from_state", "to_state", "action", "reason", "operation_id", "asked_by"),
     *("occurred_at", "recorded_at"),
 )
+_IMAGE_WRITTEN_ONCE = ("id", "image_id", "project_id", "kind", "size_mib", "occurred_at", "recorded_at")
 #: What of an audit entry stays: all but the links to rows that may go away.
 _AUDITED = ("id", "at", "who", "action", "project_name", "target", "details", "channel", "ip", "agent")
 
@@ -115,9 +124,25 @@ def _sqlite(name: str, table: str, moment: str, when: str, rule: str) -> Guard:
     )
 
 
+def _sqlite_no_overlap(name: str, table: str, key: str) -> tuple[Guard, Guard]:
+    shared = _overlaps(table, key)
+    return (
+        _sqlite(f"{name}_insert", table, "INSERT", f"{shared})", name),
+        _sqlite(f"{name}_update", table, "UPDATE", f"{shared} AND other.id <> OLD.id)", name),
+    )
+
+
 _SQLITE = (
-    _sqlite(f"{NO_OVERLAP}_insert", _INTERVALS, "INSERT", f"{_OVERLAPS})", NO_OVERLAP),
-    _sqlite(f"{NO_OVERLAP}_update", _INTERVALS, "UPDATE", f"{_OVERLAPS} AND other.id <> OLD.id)", NO_OVERLAP),
+    *_sqlite_no_overlap(NO_OVERLAP, _INTERVALS, "vm_id"),
+    *_sqlite_no_overlap(IMAGES_NO_OVERLAP, _IMAGE_INTERVALS, "image_id"),
+    _sqlite(
+        IMAGES_CLOSED_ONLY,
+        _IMAGE_INTERVALS,
+        "UPDATE",
+        f"OLD.ended_at IS NOT NULL OR {_changes(_IMAGE_KEPT)}",
+        IMAGES_CLOSED_ONLY,
+    ),
+    _sqlite(IMAGES_APPEND_ONLY, _IMAGE_LOG, "UPDATE", _changes(_IMAGE_WRITTEN_ONCE), IMAGES_APPEND_ONLY),
     _sqlite(CLOSED_ONLY, _INTERVALS, "UPDATE", f"OLD.ended_at IS NOT NULL OR {_changes(_KEPT)}", CLOSED_ONLY),
     _sqlite(APPEND_ONLY, _LOG, "UPDATE", _changes(_WRITTEN_ONCE), APPEND_ONLY),
     _sqlite(AUDIT_ONLY_GROWS, _AUDIT, "UPDATE", _changes(_AUDITED), AUDIT_ONLY_GROWS),
@@ -175,6 +200,9 @@ def _differs(columns: Iterable[str]) -> str:
 
 _POSTGRES = (
     Guard(NO_OVERLAP, _INTERVALS),
+    Guard(IMAGES_NO_OVERLAP, _IMAGE_INTERVALS),
+    _postgres(IMAGES_CLOSED_ONLY, _IMAGE_INTERVALS, f"OLD.ended_at IS NOT NULL OR {_differs(_IMAGE_KEPT)}"),
+    _postgres(IMAGES_APPEND_ONLY, _IMAGE_LOG, _differs(_IMAGE_WRITTEN_ONCE)),
     _postgres(CLOSED_ONLY, _INTERVALS, f"OLD.ended_at IS NOT NULL OR {_differs(_KEPT)}"),
     _postgres(APPEND_ONLY, _LOG, _differs(_WRITTEN_ONCE)),
     _postgres(AUDIT_ONLY_GROWS, _AUDIT, _differs(_AUDITED)),

@@ -14,6 +14,7 @@ from django.db.models import F, Q, Sum
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from lifecycle.models.images import Image
 from lifecycle.models.prices import Credit
 from lifecycle.models.projects import Project
 from lifecycle.models.vms import VM
@@ -138,6 +139,9 @@ class InvoiceLine(models.Model):
     position = models.PositiveIntegerField(_("position"))
     sort = models.CharField(_("sort"), max_length=12)
     vm = models.ForeignKey(VM, on_delete=models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("VM"))
+    image = models.ForeignKey(
+        Image, on_delete=models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("image")
+    )
     name = models.CharField(_("name"), max_length=100, blank=True, default="")
     item = models.CharField(_("item"), max_length=16, blank=True, default="")
     kind = models.CharField(_("family or type"), max_length=20, blank=True, default="")

@@ -1,10 +1,13 @@
-"""Metering intervals: what a VM was and had, from when to when. Nothing is ever incremented."""
+"""Metering intervals: what a VM was and had, what an image took, from when to when. Nothing is ever incremented."""
 
+from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from lifecycle.models.history import Transition
+from lifecycle.models.images import Image
 from lifecycle.models.projects import Project
 from lifecycle.models.vms import STATE_CHOICES, VM
 
@@ -53,3 +56,76 @@ class MeteringInterval(models.Model):
 
     def __str__(self) -> str:
         return f"{self.vm} {self.state} {self.started_at:%F %T}"
+
+
+class ImageChange(models.Model):
+    """What a project's image takes in the store from a moment on; append-only, as the log of transitions is.
+
+    `size_mib` is rounded up to a whole MiB; None: the image is gone. Images for everybody have no log.
+    """
+
+    class Kind(models.TextChoices):
+        READY = "ready", _("ready")
+        FOUND = "found", _("found there")  # it was ready before images were metered
+        DELETED = "deleted", _("deleted")
+
+    image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="log", verbose_name=_("image"))
+    project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="+", verbose_name=_("project"))
+    kind = models.CharField(_("kind"), max_length=8, choices=Kind.choices)
+    size_mib = models.PositiveIntegerField(_("size (MiB)"), null=True, blank=True)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+", verbose_name=_("user")
+    )
+    occurred_at = models.DateTimeField(_("occurred"))
+    recorded_at = models.DateTimeField(_("recorded"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("change of an image")
+        verbose_name_plural = _("changes of images")
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["image", "-id"], name="image_changes_by_image")]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(kind="deleted", size_mib__isnull=True)
+                | (~Q(kind="deleted") & Q(size_mib__isnull=False, size_mib__gte=0)),
+                name="an_image_takes_storage_until_it_is_deleted",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.image} {self.kind}"
+
+
+class ImageInterval(models.Model):
+    """The time an image of a project took storage: half-open as a VM's, opened and closed by the rows of its log."""
+
+    image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="metering", verbose_name=_("image"))
+    project = models.ForeignKey(
+        Project, on_delete=models.PROTECT, related_name="image_metering", verbose_name=_("project")
+    )
+    opened_by = models.ForeignKey(ImageChange, on_delete=models.PROTECT, related_name="+", verbose_name=_("opened by"))
+    size_mib = models.PositiveIntegerField(_("size (MiB)"))
+    started_at = models.DateTimeField(_("from"))
+    ended_at = models.DateTimeField(_("to"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("metering of an image")
+        verbose_name_plural = _("metering of images")
+        ordering = ["-started_at", "-id"]
+        indexes = [
+            models.Index(fields=["image", "started_at"], name="image_metering_by_image"),
+            models.Index(fields=["project", "started_at"], name="image_metering_by_project"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["image"], condition=Q(ended_at__isnull=True), name="one_open_interval_per_image"
+            ),
+            models.UniqueConstraint(fields=["opened_by"], name="a_change_of_an_image_opens_one_interval"),
+            models.CheckConstraint(
+                condition=Q(ended_at__isnull=True) | Q(ended_at__gte=F("started_at")),
+                name="an_image_interval_has_no_negative_length",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.image} {self.started_at:%F %T}"

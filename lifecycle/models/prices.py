@@ -69,7 +69,7 @@ class PriceList(models.Model):
 
 
 class Price(models.Model):
-    """What one unit of an item costs a second: a vCPU, a GiB of memory or disk, an address."""
+    """What one unit of an item costs a second: a vCPU, a GiB of memory, disk or image, an address."""
 
     price_list = models.ForeignKey(
         PriceList, on_delete=models.CASCADE, related_name="prices", verbose_name=_("price list")

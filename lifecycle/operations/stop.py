@@ -1,6 +1,7 @@
 """Stop: the guest is asked by ACPI, then forced after its grace period.
 
-A stop that preempted a resume keeps the memory: the VM goes back to SUSPENDED.
+A stop that preempted a resume keeps the memory: the VM goes back to SUSPENDED. Only where the guest's QEMU hangs, so
+that nobody can read its memory any more, is it forced off after `SAVE_SECONDS` and ends TERMINATED.
 """
 
 from contextlib import suppress
@@ -15,6 +16,9 @@ from lifecycle.operations import steps
 from lifecycle.operations.context import Context
 from lifecycle.operations.definition import Again, Definition, Outcome, Step
 
+#: How long a hanging QEMU is asked for its memory, the deadline of every other saving.
+SAVE_SECONDS = 900.0
+
 
 def _keeps_memory(context: Context) -> bool:
     return bool(context.recall("preempted") == Action.RESUME)
@@ -24,12 +28,24 @@ def _ask_guest(context: Context) -> Outcome:
     if steps.guest_is_off(context):
         return None
     if _keeps_memory(context):
-        context.host().save_memory(context.vm.id)
+        _save_memory(context)
         return None
     _press(context)
     if not context.recall("asked_at"):
         context.remember(asked_at=timezone.now().isoformat())
     return None
+
+
+def _save_memory(context: Context) -> None:
+    """Save it again. Raises what the host says; a QEMU that has hung for too long is given up with its memory."""
+    try:
+        context.host().save_memory(context.vm.id)
+    except Held:
+        begun = context.operation.step_started_at or timezone.now()
+        if (timezone.now() - begun).total_seconds() < SAVE_SECONDS:
+            raise
+        context.remember(memory_lost=True)
+        steps.power_off(context)
 
 
 def _press(context: Context) -> None:
@@ -69,14 +85,19 @@ STEPS = (
 )
 
 
+def _why_forced(context: Context) -> str:
+    if context.recall("memory_lost"):
+        return mark("Forced off: its QEMU hung, so its memory could not be saved again.")
+    return mark("Forced off after the grace period.") if context.recall("forced") else ""
+
+
 def _complete(context: Context) -> None:
     power = Power(context.recall("power", Power.UNKNOWN))
     kept = _keeps_memory(context) and power is Power.SAVED
-    reason = mark("Forced off after the grace period.") if context.recall("forced") else ""
     context.move(
         State.STOPPING,
         State.SUSPENDED if kept else State.TERMINATED,
-        reason=reason,
+        reason="" if kept else _why_forced(context),
         power=power,
         power_seen_at=timezone.now(),
         run_id=None,

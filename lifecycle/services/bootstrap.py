@@ -5,18 +5,20 @@ from dataclasses import dataclass
 
 from django.contrib.auth.models import Group, Permission
 
-from lifecycle.models import MachineType, Membership, Project, User, Zone
+from lifecycle.models import GroupGrant, MachineType, Membership, Project, User, Zone
 from lifecycle.services import periodic, prices
 from lifecycle.services.db import service
 from lifecycle.services.projects import create_project
 
 ZONE = "zone-a"
 BILLING_GROUP = "billing"
-#: What that group may see and set.
-BILLING_MODELS = (
+#: What that group was given by versions that did not write down what they gave.
+_AT_FIRST = (
     *("Invoice", "InvoiceLine", "Payment", "Credit", "PriceList", "Price", "BillingAccount", "CommittedUse"),
-    *("PromotionCode", "TaxRate", "Seller", "Budget", "RevenueDay"),
+    *("PromotionCode", "TaxRate", "Seller"),
 )
+#: What it may see and set. A model that comes later is one more here, and groups that are there get it once.
+BILLING_MODELS = (*_AT_FIRST, "Budget", "RevenueDay")
 ADMIN = "admin"
 PROJECT = "default"
 
@@ -70,12 +72,26 @@ def bootstrap() -> BootstrapResult:
 
 
 def _billing_group() -> None:
-    """The staff's role that sees money, and no VM, console or host. What people changed of it stays."""
+    """The staff's role that sees money, and no VM, console or host.
+
+    It is given each model once, also by an upgrade that brings a new one. What people changed of it stays.
+    """
     group, made = Group.objects.get_or_create(name=BILLING_GROUP)
-    if made:
-        models = [name.lower() for name in BILLING_MODELS]
-        found = Permission.objects.filter(content_type__app_label="lifecycle", content_type__model__in=models)
-        group.permissions.set(found.exclude(codename__startswith="delete_"))
+    given = set(GroupGrant.objects.filter(group=group).values_list("model", flat=True))
+    if not made and not given:
+        given = _given_before(group)
+        GroupGrant.objects.bulk_create(GroupGrant(group=group, model=model) for model in sorted(given))
+    for model in (name.lower() for name in BILLING_MODELS):
+        found = Permission.objects.filter(content_type__app_label="lifecycle", content_type__model=model)
+        if model not in given and found:
+            group.permissions.add(*found.exclude(codename__startswith="delete_"))
+            GroupGrant.objects.create(group=group, model=model)
+
+
+def _given_before(group: Group) -> set[str]:
+    """What a group of a version that wrote nothing down was given: the first models, and what it still has."""
+    has = group.permissions.filter(content_type__app_label="lifecycle").values_list("content_type__model", flat=True)
+    return {name.lower() for name in _AT_FIRST} | {*has}
 
 
 def _administrator() -> tuple[User, str | None]:

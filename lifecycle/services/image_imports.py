@@ -20,6 +20,7 @@ from lifecycle.domain.guests import MEMORY_MIB
 from lifecycle.models import Image, ImageImport, Project, User
 from lifecycle.models.images import Firmware
 from lifecycle.realtime import push
+from lifecycle.services import image_metering
 from lifecycle.services.db import lock_project, service
 from lifecycle.services.images import check_may_import, check_quota
 
@@ -235,6 +236,7 @@ def complete(row: ImageImport, **facts: Any) -> Image:
             )
     except IntegrityError:
         raise NameTaken("There is an image called %(name)s already.", field="name", name=row.name) from None
+    image_metering.stored(image, user=row.user)
     _write(row, status=Status.DONE, token=None, error=None, image=image, ended_at=timezone.now())
     return image
 

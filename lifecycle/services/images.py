@@ -1,4 +1,4 @@
-"""Golden images as rows: registered, deprecated, deleted."""
+"""Golden images as rows: registered, deprecated, deleted. A project's own are metered until they are deleted."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from lifecycle.domain.access import Right
 from lifecycle.domain.errors import Forbidden, InvalidInput, NotFound, QuotaExceeded
 from lifecycle.domain.imports import GIB
 from lifecycle.models import VM, Image, Project, Quota, User
+from lifecycle.services import image_metering
 from lifecycle.services.access import require
 from lifecycle.services.db import lock_project, service
 
@@ -80,6 +81,7 @@ def delete(image: Image, *, user: User) -> None:
             first=users[0].name,
         )
     Image.objects.filter(pk=found.pk).update(status=Image.Status.DELETED)
+    image_metering.gone(found, user=user)
 
 
 def usage_bytes(project: Project) -> int:

@@ -14,6 +14,7 @@ from django.db.models import F, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from lifecycle.domain import pricing
 from lifecycle.domain.errors import InvalidInput, StateConflict
 from lifecycle.domain.pricing import CENT, ZERO, Line, Sort, rounded
 from lifecycle.domain.taxes import Tax, tax_of
@@ -22,6 +23,7 @@ from lifecycle.models import (
     BillingAccount,
     Credit,
     CreditUse,
+    Image,
     Invoice,
     InvoiceLine,
     Numbering,
@@ -119,20 +121,25 @@ def _customer(row: BillingAccount) -> dict[str, str]:
 
 
 def _write_lines(invoice: Invoice, lines: Sequence[Line]) -> None:
-    ids = {UUID(line.resource) for line in lines if line.resource}
-    names = dict(VM.objects.filter(project=invoice.project, pk__in=ids).values_list("pk", "name"))
+    resources = {line.resource for line in lines if line.resource}
+    numbers = {key: pricing.image_of(key) for key in resources}
+    vms = VM.objects.filter(project=invoice.project, pk__in=[UUID(key) for key in resources if numbers[key] is None])
+    images = Image.objects.filter(project=invoice.project, pk__in=[n for n in numbers.values() if n is not None])
+    names = {str(pk): name for pk, name in vms.values_list("pk", "name")}
+    names |= {pricing.image_resource(pk): name for pk, name in images.values_list("pk", "name")}
     rows = [_line(invoice, number, line, names) for number, line in enumerate(lines, 1)]
     InvoiceLine.objects.bulk_create(rows, batch_size=LINES_AT_ONCE)
 
 
-def _line(invoice: Invoice, position: int, line: Line, names: dict[UUID, str]) -> InvoiceLine:
-    vm_id = UUID(line.resource) if line.resource else None
+def _line(invoice: Invoice, position: int, line: Line, names: dict[str, str]) -> InvoiceLine:
+    image_id = pricing.image_of(line.resource)
     return InvoiceLine(
         invoice=invoice,
         position=position,
         sort=line.sort,
-        vm_id=vm_id,
-        name=names.get(vm_id, "") if vm_id else "",
+        vm_id=UUID(line.resource) if line.resource and image_id is None else None,
+        image_id=image_id,
+        name=names.get(line.resource, ""),
         item=line.item,
         kind=line.kind,
         zone=line.zone,

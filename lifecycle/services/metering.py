@@ -73,7 +73,7 @@ def _disk_gib() -> Coalesce:
     return Coalesce(Subquery(sizes), 0)
 
 
-def _row(span: Span, vm_id: UUID, project_id: int, shape: Shape, labels: Labels | None) -> MeteringInterval:
+def _row(span: Span[State], vm_id: UUID, project_id: int, shape: Shape, labels: Labels | None) -> MeteringInterval:
     return MeteringInterval(
         vm_id=vm_id,
         project_id=project_id,
@@ -166,11 +166,20 @@ _INTERVAL_SHAPE = ("machine_type", "vcpus", "memory_mib", "disk_gib", "family", 
 
 @dataclass(slots=True)
 class Report:
-    """What a check found: VMs looked at, differences, and the first of them in words."""
+    """What a check found: VMs and images looked at, differences, and the first of them in words."""
 
     vms: int = 0
+    images: int = 0
     differences: int = 0
     words: list[str] = field(default_factory=list)
+
+    def __add__(self, other: "Report") -> "Report":
+        return Report(
+            self.vms + other.vms,
+            self.images + other.images,
+            self.differences + other.differences,
+            self.words + other.words,
+        )
 
 
 def check(limit: int = 20) -> Report:
@@ -252,11 +261,11 @@ def _suspects(ids: list[UUID]) -> list[UUID]:
     return [pk for pk in ids if _compare(log[pk], recorded[pk]) or _strayed(vms[pk], log[pk])]
 
 
-def _read(ids: Iterable[UUID]) -> tuple[dict[UUID, list[Change]], dict[UUID, list[Span]]]:
+def _read(ids: Iterable[UUID]) -> tuple[dict[UUID, list[Change[State]]], dict[UUID, list[Span[State]]]]:
     """The log and the intervals of each VM, in two queries."""
     ids = list(ids)
-    log: dict[UUID, list[Change]] = {pk: [] for pk in ids}
-    recorded: dict[UUID, list[Span]] = {pk: [] for pk in ids}
+    log: dict[UUID, list[Change[State]]] = {pk: [] for pk in ids}
+    recorded: dict[UUID, list[Span[State]]] = {pk: [] for pk in ids}
     rows = Transition.objects.filter(vm__in=ids).order_by("id")
     for vm_id, number, target, at in rows.values_list("vm", "id", "to_state", "occurred_at"):
         log[vm_id].append(Change(number, State(target) if target else None, at))
@@ -268,11 +277,11 @@ def _read(ids: Iterable[UUID]) -> tuple[dict[UUID, list[Change]], dict[UUID, lis
     return log, recorded
 
 
-def _compare(log: list[Change], recorded: list[Span]) -> list[Difference]:
+def _compare(log: list[Change[State]], recorded: list[Span[State]]) -> list[Difference[State]]:
     return metering.compare(metering.derive(log), recorded)
 
 
-def _strayed(vm: VM, log: list[Change]) -> bool:
+def _strayed(vm: VM, log: list[Change[State]]) -> bool:
     """Whether the VM is not where its log says; one that has no log is not asked."""
     return bool(log) and log[-1].target != _where(vm)
 

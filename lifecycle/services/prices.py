@@ -44,6 +44,7 @@ DEFAULT_PRICES: Final = (
     (Item.MEMORY, "", "0.0032", 0),
     (Item.SUSPENDED_MEMORY, "", "0.0003", 0),
     (Item.DISK, "", "0.000055", 0),
+    (Item.IMAGE, "", "0.000070", 0),
 )
 DEFAULT_SUSTAINED: Final = [["0", "0"], ["0.25", "20"], ["0.5", "40"], ["0.75", "60"]]
 DEFAULT_SLA: Final = [["0.999", "10"], ["0.99", "25"], ["0.95", "50"]]

@@ -14,7 +14,8 @@ from django.utils import timezone
 from lifecycle.billing import invoices
 from lifecycle.domain.periods import Month
 from lifecycle.domain.pricing import Item
-from lifecycle.models import Credit, Host, Invoice, Payment, PriceList, Project, Seller, User
+from lifecycle.models import Credit, GroupGrant, Host, Invoice, Payment, PriceList, Project, Seller, User
+from lifecycle.services import bootstrap as service
 from lifecycle.services import prices
 from lifecycle.services.bootstrap import BILLING_GROUP, bootstrap
 from tests import factories
@@ -133,6 +134,41 @@ def test_the_billing_role_sees_money_and_no_machines(
         assert browser.get(page(f"{name}_changelist")).status_code == 403
     assert browser.get(f"/projects/{used.slug}/vms/").status_code == 404
     assert browser.get(RUN, follow=True).status_code == 200
+
+
+def given(group: Group) -> set[str]:
+    return set(group.permissions.values_list("codename", flat=True))
+
+
+def test_an_upgrade_gives_the_billing_role_what_is_new_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    bootstrap()
+    group = Group.objects.get(name=BILLING_GROUP)
+    group.permissions.remove(*group.permissions.filter(codename__endswith="_budget"))
+    group.permissions.remove(group.permissions.get(codename="change_pricelist"))
+    kept = given(group)
+    monkeypatch.setattr(service, "BILLING_MODELS", (*service.BILLING_MODELS, "Schedule"))  # of a version to come
+    bootstrap()
+    assert given(group) - kept == {"view_schedule", "add_schedule", "change_schedule"}
+    assert kept <= given(group)
+    group.permissions.remove(group.permissions.get(codename="view_schedule"))
+    bootstrap()
+    assert "view_schedule" not in given(group)
+
+
+def test_a_role_of_before_is_given_what_came_after_it_alone() -> None:
+    """Versions that wrote nothing down gave the first models; some budgets, too, but not yet the days of revenue."""
+    bootstrap()
+    group = Group.objects.get(name=BILLING_GROUP)
+    GroupGrant.objects.all().delete()
+    for name in ("taxrate", "revenueday"):
+        group.permissions.remove(*group.permissions.filter(codename__endswith=f"_{name}"))
+    group.permissions.remove(group.permissions.get(codename="add_budget"))
+    kept = given(group)
+    bootstrap()
+    assert given(group) - kept == {"view_revenueday", "add_revenueday", "change_revenueday"}
+    assert GroupGrant.objects.count() == len(service.BILLING_MODELS)
+    bootstrap()
+    assert "view_taxrate" not in given(group)
 
 
 def test_others_do_not_see_money(as_user: Callable[[User], Client], make_staff: Callable[..., User]) -> None:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from decimal import Decimal
 
@@ -13,7 +14,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from lifecycle.admin.revenue import HEIGHT, bars
+from lifecycle.admin.revenue import HEIGHT, chart
 from lifecycle.billing import revenue
 from lifecycle.domain.pricing import Item
 from lifecycle.models import Host, Project, User
@@ -101,9 +102,21 @@ def test_the_number_of_queries_is_constant(admin_client: Client, used: Project) 
     assert queries(admin_client) == before
 
 
-def test_bars_are_as_high_as_their_share() -> None:
-    drawn = bars([Decimal(0), Decimal(5), Decimal(10)], ["a", "b", "c"])
-    assert [bar.height for bar in drawn] == [0, HEIGHT / 2, HEIGHT]
-    assert [bar.y for bar in drawn] == [HEIGHT, HEIGHT / 2, 0]
-    assert drawn[0].x < drawn[1].x < drawn[2].x
-    assert [bar.height for bar in bars([Decimal(0)], ["a"])] == [0]
+def test_bars_are_as_high_as_their_share_of_the_scale() -> None:
+    drawn = chart([Decimal(0), Decimal(5), Decimal(10)], ["a", "b", "c"], "EUR")
+    assert [bar.height for bar in drawn.bars] == [0, HEIGHT / 2, HEIGHT]
+    assert [bar.y for bar in drawn.bars] == [HEIGHT, HEIGHT / 2, 0]
+    assert drawn.bars[0].x < drawn.bars[1].x < drawn.bars[2].x
+    assert drawn.scale == [("10.0 EUR", 0), ("7.5 EUR", 30), ("5.0 EUR", 60), ("2.5 EUR", 90), ("0.0 EUR", HEIGHT)]
+    assert [bar.height for bar in chart([Decimal(0)], ["a"], "h").bars] == [0]
+    assert chart([Decimal(31_500)], ["a"], "EUR").scale[0] == ("40,000 EUR", 0)
+
+
+def test_the_charts_have_scales_in_the_currency_and_dates(admin_client: Client, used: Project) -> None:
+    """24.00 a day at most; 12 hours of repair. 31 days up to the 10th of February."""
+    page = get(admin_client)
+    for text in ("<li>30 EUR</li>", "<li>10 EUR</li>", "<li>0 EUR</li>", "<li>15 h</li>", "<li>0 h</li>"):
+        assert text in page
+    marks = re.findall(r"<li>(\d+ \w+)</li>", page.partition('<ol class="op-days"')[2].partition("</ol>")[0])
+    assert marks == ["11 Jan", "17 Jan", "23 Jan", "29 Jan", "4 Feb", "10 Feb"]
+    assert 'aria-label="Revenue by day, 0 EUR to 30 EUR"' in page

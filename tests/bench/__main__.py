@@ -11,6 +11,24 @@ from tests.bench.figures import Row, machine, table
 from tests.stack import CHECKOUT, Stack, running_stack
 
 DOCUMENT = CHECKOUT / "docs" / "benchmarks.md"
+HEAD = """# Benchmarks
+
+Made by `./portal bench --write`. Times are milliseconds: median (minimum–maximum). A floor is measured in the same run,
+in turns with the product; only ratios compare between machines.
+"""
+NOTES = """
+## What the rows mean
+
+- create, start, stop: from the request received to the new state committed, against plain libvirt calls on a twin of
+  the same guest.
+- consoles: through the site's websocket, web process, relay and gateway, in turns with the socket or stream they read
+  from.
+- API: a call that is answered is also written to the audit log, which is a transaction; the bare view sends the same
+  bytes and has no database, no rights and no middleware.
+- rating: every line of every bill, with dated prices and the documented rounding, against one `SUM` in floating point;
+  both sums agree.
+- memory: the proportional share (PSS) of each process with its children.
+"""
 
 
 def say(line: str) -> None:
@@ -85,11 +103,8 @@ def main() -> int:
         running_stack(Path(folder), processes=processes, extra={"VMPORTAL_API_CALLS_PER_MINUTE": "1000000"}) as stack,
     ):
         rows = measure(stack, chosen.rounds, chosen.loaded, chosen.billed, chosen.only)
-    text = (
-        "# Benchmarks\n\nMade by `./portal bench --write`. Times are milliseconds: median (minimum–maximum). "
-        "A floor is measured in the same run, in turns with the product; only ratios compare between machines.\n\n"
-        f"- Machine: {machine()}\n- Date: {datetime.now(UTC):%Y-%m-%d}\n\n{table(rows)}"
-    )
+    made_on = f"- Machine: {machine()}\n- Date: {datetime.now(UTC):%Y-%m-%d}"
+    text = f"{HEAD}\n{made_on}\n\n{table(rows)}{NOTES}"
     print(text)
     if chosen.write and not chosen.only:
         DOCUMENT.write_text(text)

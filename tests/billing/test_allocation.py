@@ -7,13 +7,13 @@ import time_machine
 from django.db import IntegrityError, transaction
 from django.test import Client
 
-from lifecycle.billing import allocation
+from lifecycle.billing import allocation, costs
 from lifecycle.billing.allocation import Share
 from lifecycle.domain.pricing import Item
 from lifecycle.models import VM, Host, MeteringInterval, Project, User, guards
 from lifecycle.services import metering, vm_details
 from tests import factories
-from tests.billing.tools import feb, price_list, stop, vm_born
+from tests.billing.tools import feb, image_born, price_list, stop, vm_born
 
 pytestmark = [pytest.mark.bothdb, pytest.mark.django_db]
 
@@ -57,6 +57,14 @@ def test_without_labels_or_prices(project: Project, host: Host, catalog: None) -
     assert allocation.by_label(project, "env", NOW).shares == ()
     price_list([(Item.VCPU, "1")])
     assert allocation.by_label(project, "env", NOW).shares == (Share(None, Decimal(24)),)
+
+
+def test_images_have_no_labels(vm: VM, project: Project) -> None:
+    price_list([(Item.VCPU, "1"), (Item.IMAGE, "2")], feb(8))
+    image_born(project, feb(7), "base", 1024)
+    found = allocation.by_label(project, "env", NOW)
+    assert found.shares == (Share("prod", Decimal(240)), Share(None, Decimal(2 * (NOW - feb(8)).days * 24)))
+    assert found.total == costs.of_project(project, NOW).so_far
 
 
 def test_an_interval_that_was_lost_gets_the_labels_of_now(vm: VM, project: Project) -> None:

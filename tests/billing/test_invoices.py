@@ -37,7 +37,21 @@ from lifecycle.models import (
 from lifecycle.services import invoices as service
 from lifecycle.services import prices
 from tests import factories
-from tests.billing.tools import MARCH, SLA, crash, delete, feb, go, price_list, start, stop, vm_born
+from tests.billing.tools import (
+    MARCH,
+    ROUND_PRICES,
+    SLA,
+    crash,
+    delete,
+    feb,
+    go,
+    image_born,
+    image_gone,
+    price_list,
+    start,
+    stop,
+    vm_born,
+)
 from tests.services.tools import at_once, no_change, refusal, undone
 
 pytestmark = [pytest.mark.bothdb, pytest.mark.django_db, pytest.mark.usefixtures("host")]
@@ -382,6 +396,52 @@ def test_every_line_opens_its_exact_intervals(project: Project, shape: MachineTy
         (State.RUNNING, feb(1), feb(3, 1.23456)),
         (State.RUNNING, feb(4), feb(10, 7.5)),
     ]
+
+
+@pytest.fixture
+def image_bill(project: Project) -> Invoice:
+    """A project without a VM: an image of 1.5 GiB from the 5th to the 12th, another price from the 10th on."""
+    price_list([(Item.IMAGE, "0.1")])
+    price_list([(Item.IMAGE, "0.2")], feb(10))
+    image_gone(image_born(project, feb(5), "=base", 1536), feb(12))
+    assert list(invoices.months_to_do(project, MARCH)) == [MONTH]
+    made = invoices.draft(project, MONTH)
+    assert made
+    return made
+
+
+def test_the_line_of_an_image_opens_its_exact_intervals(image_bill: Invoice) -> None:
+    first, second = image_bill.lines.order_by("position")
+    image = first.image
+    assert image
+    assert (first.name, first.vm, first.amount, second.amount) == ("=base", None, D("18.00"), D("14.40"))
+    parts = list(intervals.of_line(first))
+    assert [(p.state, p.start, p.end, p.units) for p in parts] == [(None, feb(5), feb(10), D("1.5"))]
+    assert [(p.start, p.end, p.quantity) for p in intervals.of_line(second)] == [(feb(10), feb(12), D(second.quantity))]
+    assert parts[0].opened_by == image.log.order_by("id")[0].pk
+
+
+def test_the_documents_name_images(image_bill: Invoice) -> None:
+    text = text_of(documents.pdf(image_bill))
+    for word in ("=base", "2026-02-05 00:00:00 UTC", "2026-02-12 00:00:00 UTC", "in the store", "32.40"):
+        assert word in text
+    assert "conservée" in text_of(documents.pdf(image_bill, "fr"))
+    row = next(csv.DictReader(io.StringIO(documents.as_csv(image_bill))))
+    assert (row["vm"], row["image"], row["item"], row["amount"]) == ("", "'=base", "image", "18.00")
+    assert json.loads(documents.as_json(image_bill))["lines"][0]["name"] == "=base"
+
+
+def test_a_bill_without_a_line_of_images_lists_none(project: Project, vm: VM) -> None:
+    """Images that nobody sells are metered all the same."""
+    image_born(project, feb(5), "base", 1536)
+    made = invoices.draft(project, MONTH)
+    assert made
+    assert {stay.name for stay in intervals.of_invoice(made, 600)} == {"web-1"}
+    price_list([*ROUND_PRICES, (Item.IMAGE, "1")], feb(20))
+    again = invoices.draft(project, MONTH)
+    assert again
+    assert [stay.name for stay in intervals.of_invoice(again, 600)] == ["web-1", "base"]
+    assert len(intervals.of_invoice(again, 0)) == 1
 
 
 def test_the_credit_of_the_sla_leads_to_its_repairs(project: Project, vm: VM) -> None:

@@ -37,6 +37,9 @@ def test_an_installation_begins_with_a_published_price_list() -> None:
     vcpu = tariff.books[0].price(Item.VCPU, "standard", "anywhere")
     assert vcpu
     assert vcpu.per_second == Decimal("0.000006666666667")
+    image = tariff.books[0].price(Item.IMAGE, "", "")
+    assert image
+    assert image.per_second
     assert tariff.currency == "EUR"
 
 

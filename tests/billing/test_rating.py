@@ -18,17 +18,21 @@ from lifecycle.domain.periods import Month
 from lifecycle.domain.pricing import Item, Sort
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import DEATHS, PAIRS, Action
-from lifecycle.models import VM, MachineType, Project, Transition
+from lifecycle.models import VM, Image, ImageChange, MachineType, Project, Transition
 from lifecycle.services import prices
+from lifecycle.services.prices import Offer
 from tests import factories
 from tests.billing.tools import (
     FEBRUARY,
     MARCH,
+    ROUND_PRICES,
     SLA,
     crash,
     delete,
     feb,
     go,
+    image_born,
+    image_gone,
     money,
     price_list,
     start,
@@ -51,6 +55,7 @@ def shape(db: None) -> MachineType:
 def told(bill: rating.Bill) -> list[tuple[str, str, str]]:
     """Name, item or sort, and amount of each line."""
     names = {str(pk): name for pk, name in VM.objects.values_list("pk", "name")}
+    names |= {f"image-{pk}": name for pk, name in Image.objects.values_list("pk", "name")}
     return [(names.get(x.resource, ""), x.item if x.sort is Sort.USAGE else x.sort, str(x.amount)) for x in bill.lines]
 
 
@@ -58,7 +63,8 @@ def told(bill: rating.Bill) -> list[tuple[str, str, str]]:
 
 
 def test_the_golden_month(project: Project, shape: MachineType) -> None:
-    """February 2026, prices per hour: vCPU 0.036, GiB 0.0072, suspended GiB 0.00036, disk GiB 0.00018.
+    """February 2026, prices per hour: vCPU 0.036, GiB 0.0072, suspended GiB 0.00036, disk GiB 0.00018,
+    GiB of images 0.0018.
 
     a: 10 GiB of disk, runs all 672 hours but 12 of repair.       660 h x 2 x 0.036            = 47.52
                                                                   660 h x 4 x 0.0072           = 19.008 -> 19.01
@@ -71,8 +77,10 @@ def test_the_golden_month(project: Project, shape: MachineType) -> None:
        the 8th until a start on the 15th, deleted on the 15th     168 h x 4 x 0.0072           =  4.8384 -> 4.84
        at once. 168 h up, 168 h down: 50 % of 17.00 comes back.   336 h x 1 x 0.00018          =  0.06048 -> 0.06
                                                                   half of 17.00                = -8.50
+    d: an image of 2.5 GiB, ready from the 5th until it is        240 h x 2.5 x 0.0018         =  1.08
+       deleted on the 15th; e: one of 1 GiB, of before and after. 672 h x 1 x 0.0018           =  1.2096 -> 1.21
     """
-    price_list(sla=SLA)
+    price_list([*ROUND_PRICES, (Item.IMAGE, "0.0018")], sla=SLA)
     a = vm_born(project, feb(1), "a", machine_type=shape, disk_gib=10)
     crash(a, feb(3), feb(3, 12))
     b = vm_born(project, feb(11), "b", machine_type=shape, disk_gib=20)
@@ -82,6 +90,8 @@ def test_the_golden_month(project: Project, shape: MachineType) -> None:
     crash(c, feb(8), feb(8), State.TERMINATED)
     start(c, feb(15))
     delete(c, feb(15))
+    image_gone(image_born(project, feb(5, 12), "d", 2560), feb(15, 12))
+    image_gone(image_born(project, feb(1) - timedelta(days=3), "e", 1024), MARCH + timedelta(days=1))
     bill = rating.bill(project, FEBRUARY, MARCH)
     assert told(bill) == [
         ("a", "vcpu", "47.52"),
@@ -96,11 +106,13 @@ def test_the_golden_month(project: Project, shape: MachineType) -> None:
         ("c", "memory", "4.84"),
         ("c", "disk", "0.06"),
         ("c", "sla", "-8.50"),
+        ("d", "image", "1.08"),
+        ("e", "image", "1.21"),
     ]
-    assert bill.net == money("91.51")
+    assert bill.net == money("93.80")
     repair = next(line for line in bill.lines if line.sort is Sort.REPAIR)
     assert repair.hours == 12
-    back = bill.lines[-1]
+    back = next(line for line in bill.lines if line.sort is Sort.SLA)
     assert (int(back.quantity), int(back.rate), back.reference) == (168 * 3600, 50, str(c.repairs.get().pk))
 
 
@@ -191,6 +203,36 @@ def test_a_bill_takes_the_same_queries_however_many_vms(project: Project, shape:
     assert len(set(seen)) == 1, seen
 
 
+def test_a_bill_takes_the_same_queries_however_many_images(project: Project) -> None:
+    price_list([(Item.IMAGE, "1")])
+    seen = []
+    for number in range(1, 4):
+        image_born(project, feb(1), f"image-{number}", 1024)
+        with CaptureQueriesContext(connection) as captured:
+            assert rating.bill(project, FEBRUARY, MARCH).net == 672 * number
+        seen.append(len(captured))
+    assert len(set(seen)) == 1, seen
+
+
+def test_images_have_what_is_free_and_the_discount_of_the_project(project: Project) -> None:
+    """1 GiB for 672 hours, of which 72 unit-hours are free and the rest is half the price."""
+    made = price_list([(Item.VCPU, "1")])
+    with time_machine.travel(made.valid_from):
+        offers = [Offer(Item.IMAGE, prices.per_second("1"), free_hours=D(72))]
+        prices.publish(prices.draft_price_list("EUR", FEBRUARY, offers), user=None)
+    image_born(project, feb(1), "mine", 1024)
+    account = prices.change_account(project, {}, user=None)
+    type(account).objects.update(discount_percent=50)
+    found = [(line.sort, str(line.amount)) for line in rating.bill(project, FEBRUARY, MARCH).lines]
+    assert found == [(Sort.USAGE, "672.00"), (Sort.FREE, "-72.00"), (Sort.DISCOUNT, "-300.00")]
+
+
+def test_images_that_are_not_sold_are_on_no_bill(project: Project) -> None:
+    price_list()
+    image_born(project, feb(1), "mine", 1024)
+    assert rating.bill(project, FEBRUARY, MARCH).lines == []
+
+
 # -- the naive recount ---------------------------------------------------------------------------
 
 PARIS = ZoneInfo("Europe/Paris")
@@ -203,12 +245,14 @@ HOURLY = {
         "memory": Fraction(72, 10000),
         "saved": Fraction(36, 100000),
         "disk": Fraction(18, 100000),
+        "image": Fraction(36, 10000),
     },
     2: {
         "vcpu": Fraction(72, 1000),
         "memory": Fraction(36, 10000),
         "saved": Fraction(18, 100000),
         "disk": Fraction(36, 100000),
+        "image": Fraction(18, 10000),
     },
 }
 #: What is billed in each state, written down once more from LIFECYCLE.md.
@@ -245,19 +289,46 @@ def recount(project: Project) -> Fraction:
             minute += timedelta(minutes=1)
         for (version, item), count in minutes.items():
             cents += round(count * HOURLY[version][item] / 60 * size[item] * 100)
-    return Fraction(cents, 100)
+    return Fraction(cents + recount_images(project), 100)
 
 
+def recount_images(project: Project) -> int:
+    """The same of its images, in cents: one is there, whatever it is called, from a row of its log to the next."""
+    cents = 0
+    for image in Image.objects.filter(project=project):
+        log = list(ImageChange.objects.filter(image=image).order_by("id").values_list("size_mib", "occurred_at"))
+        seconds: Counter[int] = Counter()
+        minute, place, size = FROM, 0, None
+        while minute < TO:
+            while place < len(log) and log[place][1] <= minute:
+                size, place = log[place][0], place + 1
+            seconds[2 if minute >= CHANGE else 1] += (size or 0) * 60
+            minute += timedelta(minutes=1)
+        cents += sum(round(n * HOURLY[version]["image"] / 3600 / 1024 * 100) for version, n in seconds.items())
+    return cents
+
+
+#: When an image is ready, how long it stays (None: for good) and its MiB.
+_IMAGE = st.tuples(st.integers(-3000, 40_000), st.none() | st.integers(-720, 30_000), st.integers(1, 90_000))
 _STEP = st.tuples(st.integers(0, 10**6), st.sampled_from([0, 1, 59, 600, 3600, 5000, 9000, -720]))
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(walks=st.lists(st.lists(_STEP, max_size=12), min_size=1, max_size=3), first=st.integers(-3000, 40_000))
+@given(
+    walks=st.lists(st.lists(_STEP, max_size=12), min_size=1, max_size=3),
+    first=st.integers(-3000, 40_000),
+    images=st.lists(_IMAGE, max_size=3),
+)
 def test_a_naive_recount_agrees_to_the_cent(
-    project: Project, shape: MachineType, walks: list[list[tuple[int, int]]], first: int
+    project: Project,
+    shape: MachineType,
+    walks: list[list[tuple[int, int]]],
+    first: int,
+    images: list[tuple[int, int | None, int]],
 ) -> None:
     """Lives that begin before or in the month, with clocks set back, across a change of clocks and of prices."""
     names = {"vcpu": Item.VCPU, "memory": Item.MEMORY, "saved": Item.SUSPENDED_MEMORY, "disk": Item.DISK}
+    names["image"] = Item.IMAGE
     with undone():
         price_list([(names[k], str(float(v))) for k, v in HOURLY[1].items()])
         price_list([(names[k], str(float(v))) for k, v in HOURLY[2].items()], CHANGE)
@@ -276,5 +347,9 @@ def test_a_naive_recount_agrees_to_the_cent(
                 if target is None:
                     break
                 state = target
+        for number, (ready, length, size) in enumerate(images):
+            image = image_born(project, FROM + timedelta(minutes=ready), f"image-{number}", size)
+            if length is not None:
+                image_gone(image, FROM + timedelta(minutes=ready + length))
         bill = rating.bill(project, FROM, TO)
         assert Fraction(bill.net) == recount(project)

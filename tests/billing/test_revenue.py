@@ -17,7 +17,7 @@ from lifecycle.models import VM, Credit, CreditUse, Host, Project, Repair, Reven
 from lifecycle.services import invoices, prices
 from lifecycle.services import revenue as service
 from tests import factories
-from tests.billing.tools import MARCH, SLA, crash, feb, go, price_list, stop, vm_born
+from tests.billing.tools import MARCH, SLA, crash, feb, go, image_born, image_gone, price_list, stop, vm_born
 
 pytestmark = [pytest.mark.bothdb, pytest.mark.django_db, pytest.mark.usefixtures("host")]
 
@@ -47,6 +47,14 @@ def test_each_day_has_what_was_used_on_it(vm: VM) -> None:
     assert amounts("disk") == {3: Decimal("1.20"), **dict.fromkeys(range(4, 10), Decimal("2.40")), 10: Decimal("1.20")}
     row = RevenueDay.objects.get(item="vcpu", day=date(2026, 2, 4))
     assert (row.family, row.quantity) == ("tiny", 24 * HOUR)
+
+
+def test_images_are_a_part_of_the_day(vm: VM, project: Project) -> None:
+    price_list([(Item.IMAGE, "0.5")], feb(6))
+    image_gone(image_born(project, feb(5), "base", 2048), feb(7, 6))
+    sum_up()
+    assert amounts("image") == {6: Decimal("24.00"), 7: Decimal("6.00")}
+    assert RevenueDay.objects.get(item="image", day=date(2026, 2, 7)).quantity == 12 * HOUR
 
 
 def test_repair_is_time_and_what_it_would_have_cost(vm: VM) -> None:

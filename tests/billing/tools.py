@@ -9,8 +9,8 @@ import time_machine
 from lifecycle.domain.pricing import Item
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action, Asker
-from lifecycle.models import VM, PriceList, Project
-from lifecycle.services import prices
+from lifecycle.models import VM, Image, PriceList, Project
+from lifecycle.services import image_metering, prices
 from lifecycle.services.prices import Offer
 from lifecycle.services.transitions import born, move
 from tests import factories
@@ -85,6 +85,19 @@ def delete(vm: VM, at: datetime) -> None:
     """From RUNNING, at once."""
     go(vm, Action.DELETE, State.RUNNING, State.STOPPING, at)
     go(vm, Action.DELETE, State.STOPPING, None, at)
+
+
+def image_born(project: Project, at: datetime, name: str, size_mib: int) -> Image:
+    """A project's own image that became ready at `at`."""
+    with time_machine.travel(at, tick=False):
+        return factories.make_image(name, project=project, size_bytes=size_mib * 2**20)
+
+
+def image_gone(image: Image, at: datetime) -> None:
+    """Deleted, as its service does it."""
+    with time_machine.travel(at, tick=False):
+        image_metering.gone(image, user=None)
+        Image.objects.filter(pk=image.pk).update(status=Image.Status.DELETED)
 
 
 def money(text: str) -> Decimal:

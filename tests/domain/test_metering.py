@@ -21,7 +21,7 @@ def at(minutes: float) -> datetime:
     return NOON + timedelta(minutes=minutes)
 
 
-def log(*rows: tuple[State | None, float]) -> list[Change]:
+def log(*rows: tuple[State | None, float]) -> list[Change[State]]:
     """Rows of a log, numbered from 1: state and minute."""
     return [Change(number, state, at(minute)) for number, (state, minute) in enumerate(rows, 1)]
 

@@ -1,13 +1,13 @@
-"""The Debian image as a guest, when one was built (`./portal manage build_image debian-12`)."""
+"""The Debian image as a guest: what `./portal manage build_image debian-12` builds."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from django.conf import settings
 
-from lifecycle.imaging.build import BuiltImage, find_built
-from lifecycle.imaging.catalog import RECIPES
+from lifecycle.imaging.build import BuiltImage
+from tests.imaging.conftest import built
 from tests.imaging.guest import Guest, Seed
 
 pytestmark = [pytest.mark.guest, pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -17,12 +17,10 @@ BOOT_SECONDS = 500.0
 USER_DATA = "#cloud-config\nwrite_files:\n- path: /root/mine\n  content: mine\nruncmd:\n- echo once >> /root/applied\n"
 
 
+@pytest.fixture(scope="module")
 def image() -> BuiltImage:
-    """The image of the installation whose tests these are; building one takes minutes."""
-    found = find_built(RECIPES["debian-12"], Path(settings.IMAGE_STORE))
-    if found is None:
-        pytest.skip("no Debian image: run ./portal manage build_image debian-12")
-    return found
+    """The Debian image that the scripts make now: built here the first time, which takes a minute or two."""
+    return built("debian-12")
 
 
 def _seed(ssh_key: Path, startup_script: str) -> Seed:
@@ -31,10 +29,10 @@ def _seed(ssh_key: Path, startup_script: str) -> Seed:
 
 
 @pytest.fixture(scope="module")
-def guest(ssh_key: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+def guest(image: BuiltImage, ssh_key: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
     """Booted twice, the second time with another startup script."""
     directory = tmp_path_factory.mktemp("debian")
-    with Guest(image().path, directory, ssh_key, memory_mib=512, disk_gib=4, user="debian") as guest:
+    with Guest(image.path, directory, ssh_key, memory_mib=512, disk_gib=4, user="debian") as guest:
         guest.start(_seed(ssh_key, "#!/bin/sh\necho first $(id -un)\n"))
         guest.wait_for_output("VMPORTAL-READY deb-1 ", BOOT_SECONDS)
         guest.wait_for_output("startup-script: first root\n", BOOT_SECONDS)
@@ -59,6 +57,12 @@ def test_the_file_system_has_grown_to_the_disk(guest: Guest) -> None:
 
 def test_no_service_has_failed(guest: Guest) -> None:
     assert guest.run("systemctl --failed --no-legend --plain").strip() == ""
+
+
+def test_its_apt_takes_debian_from_archives_that_a_guest_can_reach(guest: Guest) -> None:
+    lines = guest.run("cat /etc/apt/sources.list").splitlines()
+    assert {line.split()[2] for line in lines} >= {"bookworm"}
+    assert all(re.fullmatch(r"deb https?://[^@ ]+ bookworm(-updates|-security)? main", line) for line in lines)
 
 
 def test_the_guest_agent_answers(guest: Guest) -> None:

@@ -101,6 +101,35 @@ def test_a_guest_whose_qemu_hangs_cannot_be_asked_and_is_forced_in_time(deaf: Sc
     assert deaf.vm.state_reason == "Forced off after the grace period."
 
 
+def _stop_a_resume_that_came_up(scene: Scene, *, hangs_for: int) -> Operation:
+    """A resume is stopped right after its guest came up; its QEMU hangs for so many calls, of which one is made."""
+    scene.bring_to(State.SUSPENDED)
+    scene.ask(Action.RESUME)
+    scene.proxy._real.start(scene.vm_id)
+    operation = scene.ask(Action.STOP)
+    scene.proxy.fail("save_memory", Held("cannot acquire state change lock"), times=hangs_for)
+    engine.run(operation.pk)
+    return operation
+
+
+def test_a_stopped_resume_whose_qemu_hangs_is_asked_for_its_memory_for_long(scene: Scene) -> None:
+    operation = _stop_a_resume_that_came_up(scene, hangs_for=2)
+    scene.age_step(operation, 890)
+    scene.make_due(operation)
+    engine.run(operation.pk)
+    assert scene.power is Power.ON
+    scene.finish(operation)
+    scene.assert_at_rest(State.SUSPENDED)
+
+
+def test_a_stopped_resume_whose_qemu_hangs_for_good_is_forced_off_and_says_so(scene: Scene) -> None:
+    operation = _stop_a_resume_that_came_up(scene, hangs_for=100)
+    scene.age_step(operation, 901)
+    scene.finish(operation)
+    scene.assert_at_rest(State.TERMINATED)
+    assert scene.vm.state_reason == "Forced off: its QEMU hung, so its memory could not be saved again."
+
+
 def test_a_guest_that_still_boots_is_asked_again(deaf: Scene) -> None:
     operation = deaf.ask(Action.STOP)
     engine.run(operation.pk)

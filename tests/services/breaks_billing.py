@@ -4,6 +4,7 @@ from datetime import time, timedelta
 from decimal import Decimal
 from typing import Any
 
+from django.contrib.auth.models import Group
 from django.utils import timezone
 
 from lifecycle.models import (
@@ -14,6 +15,9 @@ from lifecycle.models import (
     CommittedUse,
     Credit,
     CreditUse,
+    GroupGrant,
+    ImageChange,
+    ImageInterval,
     Invoice,
     InvoiceLine,
     Payment,
@@ -27,6 +31,7 @@ from lifecycle.models import (
     ScheduleRun,
     Seller,
     TaxRate,
+    guards,
 )
 from tests import factories
 from tests.services.breaks import breaks
@@ -245,3 +250,72 @@ def _(_project: Project, vm: VM) -> None:
 def _(project: Project, _vm: VM) -> None:
     for _number in range(2):
         RevenueDay.objects.create(day=LONG_AGO.date(), project=project, item="vcpu", quantity=ONE, amount=ONE)
+
+
+@breaks("a_group_is_given_a_model_once")
+def _(_project: Project, _vm: VM) -> None:
+    group = Group.objects.create(name="clerks")
+    for _time in range(2):
+        GroupGrant.objects.create(group=group, model="invoice")
+
+
+# -- images --------------------------------------------------------------------------------------
+
+
+def change_of_image(project: Project, **fields: Any) -> ImageChange:
+    image = factories.make_image(project=project, metered=False)
+    values = {"image": image, "project": project, "kind": "ready", "size_mib": 5, "occurred_at": LONG_AGO}
+    return ImageChange.objects.create(**{**values, **fields})
+
+
+def image_interval(opened_by: ImageChange, start: int, end: int | None) -> ImageInterval:
+    return ImageInterval.objects.create(
+        image=opened_by.image,
+        project=opened_by.project,
+        opened_by=opened_by,
+        size_mib=5,
+        started_at=LONG_AGO + timedelta(minutes=start),
+        ended_at=None if end is None else LONG_AGO + timedelta(minutes=end),
+    )
+
+
+@breaks("an_image_takes_storage_until_it_is_deleted")
+def _(project: Project, _vm: VM) -> None:
+    change_of_image(project, kind="deleted")
+
+
+@breaks("one_open_interval_per_image")
+def _(project: Project, _vm: VM) -> None:
+    first = change_of_image(project)
+    image_interval(first, 0, None)
+    image_interval(change_of_image(project, image=first.image), 10, None)
+
+
+@breaks("a_change_of_an_image_opens_one_interval")
+def _(project: Project, _vm: VM) -> None:
+    first = change_of_image(project)
+    image_interval(first, 0, 10)
+    image_interval(first, 10, 20)
+
+
+@breaks("an_image_interval_has_no_negative_length")
+def _(project: Project, _vm: VM) -> None:
+    image_interval(change_of_image(project), 10, 9)
+
+
+@breaks(guards.IMAGES_NO_OVERLAP)
+def _(project: Project, _vm: VM) -> None:
+    first = change_of_image(project)
+    image_interval(first, 0, 10)
+    image_interval(change_of_image(project, image=first.image), 9, 20)
+
+
+@breaks(guards.IMAGES_CLOSED_ONLY)
+def _(project: Project, _vm: VM) -> None:
+    closed = image_interval(change_of_image(project), 0, 10)
+    ImageInterval.objects.filter(pk=closed.pk).update(ended_at=timezone.now())
+
+
+@breaks(guards.IMAGES_APPEND_ONLY)
+def _(project: Project, _vm: VM) -> None:
+    ImageChange.objects.filter(pk=change_of_image(project).pk).update(size_mib=6)

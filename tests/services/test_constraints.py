@@ -317,6 +317,7 @@ def test_every_constraint_of_the_product_is_broken_here_once() -> None:
         for constraint in model._meta.constraints
     }
     triggers = {guards.NO_OVERLAP, guards.CLOSED_ONLY, guards.APPEND_ONLY, guards.AUDIT_ONLY_GROWS}
+    triggers |= {guards.IMAGES_NO_OVERLAP, guards.IMAGES_CLOSED_ONLY, guards.IMAGES_APPEND_ONLY}
     assert named | triggers == set(BREAK), f"of {', '.join(module.__name__ for module in OTHERS)} and here"
 
 

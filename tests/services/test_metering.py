@@ -321,7 +321,7 @@ def test_what_the_services_wrote_is_what_the_log_says(project: Project) -> None:
     stop(vms[0], 10, 11)
     go(vms[1], Action.DELETE, State.RUNNING, State.STOPPING, 5)
     go(vms[1], Action.DELETE, State.STOPPING, None, 8)
-    assert rebuild("--check") == "No difference: 3 VMs were compared with their log.\n"
+    assert rebuild("--check") == "No difference: 3 VMs and 0 images were compared with their log.\n"
 
 
 def damage(vm: VM) -> None:

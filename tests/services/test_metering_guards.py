@@ -168,11 +168,14 @@ def test_all_guards_are_in_the_database() -> None:
 def names() -> list[str]:
     """Of this database's guards."""
     found = ["sqlite", "postgresql"].index(connection.vendor)
-    first = [[f"{guards.NO_OVERLAP}_insert", f"{guards.NO_OVERLAP}_update"], [guards.NO_OVERLAP]][found]
+    overlaps = (guards.NO_OVERLAP, guards.IMAGES_NO_OVERLAP)
+    first = [[f"{o}_{moment}" for o in overlaps for moment in ("insert", "update")], list(overlaps)][found]
     parts = [[f"{p}_{m}" for m in ("insert", "update")] if found == 0 else [p] for p in PARTS]
     rest = [
         guards.CLOSED_ONLY,
         guards.APPEND_ONLY,
+        guards.IMAGES_CLOSED_ONLY,
+        guards.IMAGES_APPEND_ONLY,
         guards.AUDIT_ONLY_GROWS,
         guards.PRICES_FIXED,
         guards.ISSUED_FIXED,
@@ -183,6 +186,9 @@ def names() -> list[str]:
 
 PARTS = (f"{guards.PRICES_FIXED}_price", f"{guards.ISSUED_FIXED}_line")
 TABLES = {
+    guards.IMAGES_NO_OVERLAP: "lifecycle_imageinterval",
+    guards.IMAGES_CLOSED_ONLY: "lifecycle_imageinterval",
+    guards.IMAGES_APPEND_ONLY: "lifecycle_imagechange",
     guards.APPEND_ONLY: "lifecycle_transition",
     guards.AUDIT_ONLY_GROWS: "lifecycle_auditentry",
     guards.PRICES_FIXED: "lifecycle_pricelist",
@@ -198,7 +204,7 @@ def drop(name: str) -> None:
     statement = f"DROP TRIGGER {name}"
     if connection.vendor == "postgresql":
         statement = f"DROP TRIGGER {name} ON {table}"
-        if name == guards.NO_OVERLAP:
+        if name in {guards.NO_OVERLAP, guards.IMAGES_NO_OVERLAP}:
             statement = f"ALTER TABLE {table} DROP CONSTRAINT {name}"
     with connection.cursor() as cursor:
         cursor.execute(statement)
@@ -217,7 +223,7 @@ def test_the_check_names_each_guard_that_is_missing() -> None:
 @pytest.mark.django_db
 def test_a_migrate_puts_triggers_back() -> None:
     for name in names():
-        if connection.vendor == "postgresql" and name == guards.NO_OVERLAP:
+        if connection.vendor == "postgresql" and name in {guards.NO_OVERLAP, guards.IMAGES_NO_OVERLAP}:
             continue  # a migration makes it, and no migrate takes it away
         drop(name)
     call_command("migrate", "lifecycle", verbosity=0)

@@ -14,7 +14,7 @@ from lifecycle.domain.states import State
 from lifecycle.models import BillingAccount, Credit, Host, Invoice, Project, PromotionCode, Seller, User
 from lifecycle.services import invoices as service
 from lifecycle.web.views import billing as views
-from tests.billing.tools import MARCH, SLA, crash, feb, price_list, stop, vm_born
+from tests.billing.tools import MARCH, SLA, crash, feb, image_born, image_gone, price_list, stop, vm_born
 from tests.web.conftest import Browser
 
 BASE = "/projects/lab/billing/"
@@ -95,6 +95,27 @@ def test_the_month_so_far_and_its_end(as_owner: Client, bill: Invoice, project: 
     assert "2946.24 EUR" in page.replace(",", "")
     assert "web-3" in whole
     assert "announced maintenance count for neither" in whole
+
+
+def test_images_stand_beside_vms(as_owner: Client, project: Project, host: Host, catalog: None) -> None:
+    """Of 1 GiB at 1.00 an hour: one that is kept, and one that was deleted after two days."""
+    price_list([(Item.VCPU, "0.1"), (Item.IMAGE, "1")])
+    vm_born(project, feb(1), "web-1")
+    image_born(project, feb(1), "our-base", 1024)
+    image_gone(image_born(project, feb(1), "old-base", 1024), feb(3))
+    with time_machine.travel(feb(11)):
+        as_owner.get("/projects/")
+        page = as_owner.get(BASE).content.decode().replace(",", "")
+    assert page.index("our-base") < page.index("old-base") < page.index(">web-1<")
+    for amount in ("312.00 EUR", "240.00 EUR", "48.00 EUR", "24.00 EUR", "787.20 EUR"):  # the last: at the end
+        assert amount in page
+    assert "/projects/lab/images/" in page
+    made = invoices.draft(project, Month(2026, 2))
+    assert made
+    line = made.lines.get(name="old-base")
+    parts = as_owner.get(f"{BASE}invoices/{made.pk}/lines/{line.position}/").content.decode()
+    assert "in the store" in parts
+    assert "2026-02-03 00:00:00 UTC" in parts
 
 
 def test_the_create_form_says_what_it_costs(as_owner: Client, project: Project, host: Host, catalog: None) -> None:

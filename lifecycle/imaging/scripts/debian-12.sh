@@ -46,6 +46,16 @@ END
   chmod 755 initramfs-hook
 }
 
+# A guest's apt uses the archives that this image was made from, as far as a guest can: no files of this machine, no passwords.
+configure_apt() {
+  cat > apt-hook <<'END'
+#!/bin/sh
+set -e
+sed -i -e 's/^deb \[[^]]*\] /deb /' -e '/^deb https\{0,1\}:\/\/[^@]*$/!d' "$1/etc/apt/sources.list"
+END
+  chmod 755 apt-hook
+}
+
 # What must run inside: services on and off.
 configure_services() {
   cat > services-hook <<'END'
@@ -62,6 +72,7 @@ make_root() {
   local archives; archives=$(sources)
   say "Fetching and installing Debian $SUITE; this takes a minute or two"
   configure_initramfs
+  configure_apt
   configure_services
   # With no archive given, mmdebstrap asks Debian's own. The services' own files must be there for the second hook.
   # shellcheck disable=SC2086
@@ -72,6 +83,7 @@ make_root() {
     --dpkgopt='path-exclude=/usr/share/locale/*/LC_MESSAGES/*' \
     --essential-hook="$PWD/initramfs-hook \"\$1\"" \
     --customize-hook="sync-in '$PWD/overlay' /" \
+    --customize-hook="$PWD/apt-hook \"\$1\"" \
     --customize-hook="$PWD/services-hook \"\$1\"" \
     "$SUITE" root.tar ${archives:+-} < <(printf '%s\n' "$archives")
 }

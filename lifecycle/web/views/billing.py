@@ -49,7 +49,7 @@ PARTS_A_PAGE = 200
 @require_GET
 @signed_in
 def overview(request: Request, slug: str) -> HttpResponse:
-    """What this month costs so far, at its end, and VM by VM."""
+    """What this month costs so far, at its end, and by VM and image."""
     return _overview(request, place_of(request.user, slug))
 
 
@@ -60,7 +60,7 @@ def _overview(request: Request, place: Place, status: int = 200, **forms: Any) -
         "place": place,
         "account": account,
         "costs": month,
-        "vms": Paginator(costs.by_vm(month), VMS_A_PAGE).get_page(page_param(request, "page")),
+        "rows": Paginator(costs.by_resource(month), VMS_A_PAGE).get_page(page_param(request, "page")),
         "credits": prices.credits_left(place.project),
         "latest": _invoices(place)[:3],
         "hints": list(idle.hints(place.project)[:HINTS_SHOWN]),
@@ -208,7 +208,7 @@ def invoice_in(place: Place, number: int) -> Invoice:
 
 
 def _line(row: Invoice, position: int) -> InvoiceLine:
-    found = row.lines.select_related("vm").filter(position=position).first()
+    found = row.lines.select_related("vm", "image").filter(position=position).first()
     if found is None:
         raise Http404(_("The invoice has no such line."))
     found.invoice = row
