@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.dates import WEEKDAYS_ABBR
 from django.utils.functional import Promise
 from django.utils.timesince import timesince
-from django.utils.translation import gettext, pgettext_lazy
+from django.utils.translation import gettext, pgettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from lifecycle.domain.errors import DomainError
@@ -353,6 +353,15 @@ def lasted(seconds: float) -> str:
         return gettext("%(minutes)s min %(seconds)s s") % {"minutes": int(seconds) // 60, "seconds": int(seconds) % 60}
     now = timezone.now()
     return timesince(now - timedelta(seconds=seconds), now, depth=2)
+
+
+def sized(amount: int) -> str:
+    """Bytes in the unit people use, of 1024 each: 301 B, 18 MiB. Django's own filter calls these KB and MB."""
+    # Translators: keep the order and the spaces between.
+    units, value = pgettext("sizes", "B KiB MiB GiB TiB").split(), float(amount)
+    while value >= 1024 and len(units) > 1:
+        value, units = value / 1024, units[1:]
+    return f"{floatformat(value, -1)}\u00a0{units[0]}"
 
 
 def weekdays(digits: str) -> str:

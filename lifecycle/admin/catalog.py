@@ -6,7 +6,6 @@ from django import forms
 from django.contrib import admin
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
-from django.template.defaultfilters import filesizeformat
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -16,7 +15,7 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget
 from lifecycle.admin.base import BaseAdmin, SettingsAdmin, badge, outcome
 from lifecycle.domain.errors import DomainError
 from lifecycle.domain.guests import check_shape
-from lifecycle.labels import refusal_text
+from lifecycle.labels import refusal_text, sized
 from lifecycle.models import Image, MachineType
 from lifecycle.services import operators
 
@@ -170,12 +169,12 @@ class ImageAdmin(BaseAdmin):
     @display(description=_("size"), ordering="size_bytes")
     def size(self, image: Image) -> str:
         """The file's size."""
-        return filesizeformat(image.size_bytes)
+        return sized(image.size_bytes)
 
     @display(description=_("disk size"), ordering="virtual_size_bytes")
     def disk(self, image: Image) -> str:
         """The size of the disk that the guest sees."""
-        return filesizeformat(image.virtual_size_bytes)
+        return sized(image.virtual_size_bytes)
 
     @display(description=_("VMs"), ordering="vm_count")
     def vms(self, image: Image) -> int:

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from django.template.defaultfilters import filesizeformat
 from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+
+from lifecycle.labels import sized
 
 #: Detail -> what it is called. Those that only choices need are not shown.
 _NAMES: Final[dict[str, Promise]] = {
@@ -69,14 +70,14 @@ def _pairs(value: list[list[str]]) -> str:
 
 
 def _sizes(value: Mapping[str, int]) -> str:
-    return ", ".join(f"{target} {filesizeformat(size)}" for target, size in value.items())
+    return ", ".join(f"{target} {sized(size)}" for target, size in value.items())
 
 
 _SHOWN: Final[dict[str, Callable[[Any], str]]] = {
     "memory_mib": lambda value: gettext("%(n)s MiB") % {"n": value},
     "cpu_quota_percent": lambda value: gettext("%(n)s %%") % {"n": value},
-    "capacity_bytes": filesizeformat,
-    "allocation_bytes": filesizeformat,
+    "capacity_bytes": sized,
+    "allocation_bytes": sized,
     "disk_bytes": _sizes,
     "disks": _pairs,
     "interfaces": _pairs,

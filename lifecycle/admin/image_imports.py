@@ -3,7 +3,6 @@
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.template.defaultfilters import filesizeformat
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -11,7 +10,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter, ChoicesDropdo
 from unfold.decorators import action, display
 
 from lifecycle.admin.base import ReadOnlyAdmin, badge, outcome, person
-from lifecycle.labels import error_text
+from lifecycle.labels import error_text, sized
 from lifecycle.models import ImageChange, ImageImport, ImageInterval, User
 from lifecycle.services import image_imports
 
@@ -52,7 +51,7 @@ class ImageImportAdmin(ReadOnlyAdmin):
     def progress(self, row: ImageImport) -> str:
         """Bytes that are here, of how many."""
         parts = [size for size in (row.done_bytes, row.total_bytes) if size]
-        return " / ".join(filesizeformat(size) for size in parts) or "–"
+        return " / ".join(sized(size) for size in parts) or "–"
 
     @display(description=_("problem"))
     def problem(self, row: ImageImport) -> str:

@@ -177,6 +177,12 @@ def mib(amount: int) -> str:
 
 
 @register.filter
+def size(amount: int) -> str:
+    """Bytes in the unit people use."""
+    return labels.sized(amount)
+
+
+@register.filter
 def amount(value: int, metric: str) -> str:
     """An amount of a metric with its unit."""
     if metric == "memory_mib":

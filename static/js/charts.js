@@ -15,7 +15,13 @@ const lang = document.documentElement.lang || "en";
 const number = (digits) => new Intl.NumberFormat(lang, { maximumFractionDigits: digits });
 const few = number(1);
 const exactly = number(3);
-const moment = new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "medium" });
+/** In the zone and on the clock of the page, whatever those of the browser are. */
+const moment = new Intl.DateTimeFormat(lang, {
+  dateStyle: "medium",
+  timeStyle: "medium",
+  hourCycle: "h23",
+  timeZone: document.querySelector("[data-charts]")?.dataset.zone,
+});
 
 /** A value with its unit, as the server writes it. */
 export function measured(value, unit, digits = few) {

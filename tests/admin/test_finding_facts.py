@@ -12,12 +12,12 @@ from lifecycle.admin.finding_facts import facts, title
     ("details", "expected"),
     [
         ({}, []),
-        ({"pool": "disks", "capacity_bytes": 2**30}, [("pool", "disks"), ("size", "1.0\xa0GB")]),
+        ({"pool": "disks", "capacity_bytes": 2**30}, [("pool", "disks"), ("size", "1\xa0GiB")]),
         ({"memory_mib": 512, "cpu_quota_percent": None}, [("memory", "512 MiB"), ("CPU limit", "none")]),
         ({"persistent": True, "mark": ""}, [("defined for good", "yes"), ("mark of the installation", "none")]),
         (
             {"disks": [["vda", "/srv/a.qcow2"], ["vdb", ""]], "disk_bytes": {"vda": 2**20}},
-            [("disks", "vda (/srv/a.qcow2), vdb"), ("sizes of the disks", "vda 1.0\xa0MB")],
+            [("disks", "vda (/srv/a.qcow2), vdb"), ("sizes of the disks", "vda 1\xa0MiB")],
         ),
         (
             {"interfaces": [["52:54:00:00:00:01", "default", ""]]},

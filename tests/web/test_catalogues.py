@@ -108,3 +108,13 @@ def test_a_text_that_nobody_knows_is_shown_as_it_is() -> None:
 def test_in_english_a_kept_text_stays_the_same() -> None:
     text = "The start failed: The host's storage is full."
     assert labels.retold(text) == text
+
+
+@pytest.mark.parametrize(
+    ("amount", "english", "french"),
+    [(0, "0 B", "0 o"), (1023, "1023 B", "1023 o"), (1536, "1.5 KiB", "1,5 Kio"), (5 * 2**40, "5 TiB", "5 Tio")],
+)
+def test_sizes_are_said_in_units_of_1024(amount: int, english: str, french: str) -> None:
+    assert labels.sized(amount) == english.replace(" ", "\u00a0")
+    with translation.override("fr"):
+        assert labels.sized(amount) == french.replace(" ", "\u00a0")
