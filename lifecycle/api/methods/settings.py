@@ -145,7 +145,9 @@ def update_shielded_instance_config(call: Call) -> Operation:
 def simulate_maintenance_event(call: Call) -> Operation:
     """Refused: maintenance of a host is announced by its operators, and moves no VM yet."""
     finders.vm_in(call)
-    raise unsupported("simulateMaintenanceEvent", "maintenance is announced by a host's operators, and moves no VM yet.")
+    raise unsupported(
+        "simulateMaintenanceEvent", "maintenance is announced by a host's operators, and moves no VM yet."
+    )
 
 
 @method(
