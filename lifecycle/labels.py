@@ -205,7 +205,7 @@ MOMENTS: dict[str, Label] = {
     "operation": _("Operation"),
     "step": _("Step"),
     "event": _("libvirt"),
-    "repair": _("Repair"),
+    "repair": pgettext_lazy("moment", "Repair"),
     "console": _("Console"),
     "config": _("Settings"),
 }

@@ -21,6 +21,7 @@ WORDS: Final = (
     gettext_noop("Recent searches"),
     gettext_noop("Remove from sorting"),
     gettext_noop("Reset filters"),
+    gettext_noop("Search apps and models..."),
     gettext_noop("Select all rows"),
     gettext_noop("Select record"),
     gettext_noop("Show counts"),

@@ -3,13 +3,12 @@
 from django import template
 from django.template.defaultfilters import floatformat
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 from lifecycle import labels
 from lifecycle.templatetags.portal import mib
 
 register = template.Library()
-
-_BINARY = ("B/s", "KiB/s", "MiB/s", "GiB/s")
 
 
 @register.filter
@@ -23,10 +22,17 @@ def measured(value: float | None, unit: str) -> str:
         return mib(round(value))
     if unit == "cores":
         return floatformat(value, "-2")
-    step = 0
-    while value >= 1000 and step + 1 < len(_BINARY):
+    units, step = chart_units().split(), 0
+    while value >= 1000 and step < 3:
         value, step = value / 1024, step + 1
-    return f"{floatformat(value, '-1')} {_BINARY[step]}"
+    return f"{floatformat(value, '-1')} {units[step]}"
+
+
+@register.simple_tag
+def chart_units() -> str:
+    """Units of rates and of memory in the reader's language, for the script that draws, too."""
+    # Translators: keep the order and the spaces between.
+    return pgettext("units", "B/s KiB/s MiB/s GiB/s MiB GiB")
 
 
 @register.filter

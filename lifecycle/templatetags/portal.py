@@ -16,7 +16,7 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from lifecycle import labels
+from lifecycle import audit_words, labels
 from lifecycle.models import VM, Alert, Notification, Operation, Repair, ScheduleRun
 from lifecycle.services import expiry, repair_records
 
@@ -81,17 +81,8 @@ def audit_name(action: str) -> str:
 
 @register.filter
 def audit_details(details: dict[str, Any]) -> str:
-    """The values of an entry, for people: what was, an arrow, what is; else name and value."""
-    if set(details) == {"before", "after"}:
-        return f"{_plain(details['before'])} → {_plain(details['after'])}"
-    shown = {key: value for key, value in details.items() if key not in {"operation"}}
-    return ", ".join(f"{key}: {_plain(value)}" for key, value in shown.items())
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key}={text}" for key, text in sorted(value.items())) or "–"
-    return "–" if value in ("", None) else str(value)
+    """The values of an entry, for people."""
+    return audit_words.told(details)
 
 
 @register.filter

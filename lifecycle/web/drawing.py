@@ -56,7 +56,7 @@ def drawing(
     """Draw some series of a chart, multiplied by `scale`; the upper edge is at least `least`."""
     columns = {one: [None if v is None else v * scale for v in chart.column(one)] for one in series}
     known = [value for column in columns.values() for value in column if value is not None]
-    top = nice(max([least, *known]))
+    top = edge(max([least, *known]), unit)
     lines = [
         Line(one, path(chart, column, top), last(column), max((v for v in column if v is not None), default=None))
         for one, column in columns.items()
@@ -101,6 +101,15 @@ def _stripe(chart: Chart, band: Band) -> Stripe:
 def last(column: Column) -> float | None:
     """The last known value."""
     return next((value for value in reversed(column) if value is not None), None)
+
+
+def edge(value: float, unit: str) -> float:
+    """A round number not below `value`, in the unit in which it is shown: 500 KiB/s, not 488.3."""
+    scale = 1.0
+    while unit == "bytes" and value / scale >= 1000 and scale < 1024**3:
+        scale *= 1024
+    shown = nice(value / scale)
+    return (1024.0 if unit == "bytes" and shown >= 1000 else shown) * scale
 
 
 def nice(value: float) -> float:

@@ -8,7 +8,9 @@ import { Connection } from "./connection.js";
 
 const POLL_MS = 10_000;
 const SLOW_POLL_MS = 300_000;
-const UNITS = ["B/s", "KiB/s", "MiB/s", "GiB/s"];
+/** Of rates, then of memory, in the language of the page. */
+const UNITS = (document.querySelector("[data-charts]")?.dataset.units ?? "B/s KiB/s MiB/s GiB/s MiB GiB").split(" ");
+const LARGEST_RATE = 3;
 const lang = document.documentElement.lang || "en";
 const number = (digits) => new Intl.NumberFormat(lang, { maximumFractionDigits: digits });
 const few = number(1);
@@ -20,10 +22,20 @@ export function measured(value, unit, digits = few) {
   if (value === null || value === undefined) return "–";
   if (unit === "percent") return `${digits.format(value)} %`;
   if (unit === "cores") return number(2).format(value);
-  if (unit === "mib") return value < 1024 ? `${digits.format(value)} MiB` : `${digits.format(value / 1024)} GiB`;
+  if (unit === "mib") return value < 1024 ? `${digits.format(value)} ${UNITS[4]}` : `${digits.format(value / 1024)} ${UNITS[5]}`;
   let step = 0;
-  for (; value >= 1000 && step < UNITS.length - 1; step += 1) value /= 1024;
+  for (; value >= 1000 && step < LARGEST_RATE; step += 1) value /= 1024;
   return `${digits.format(value)} ${UNITS[step]}`;
+}
+
+/** A round number not below the value, in the unit in which it is shown; as the server finds it. */
+function edge(value, unit) {
+  let scale = 1;
+  while (unit === "bytes" && value / scale >= 1000 && scale < 1024 ** LARGEST_RATE) scale *= 1024;
+  const shown = value / scale;
+  const magnitude = shown > 0 ? 10 ** Math.floor(Math.log10(shown)) : 1;
+  const round = [1, 2, 5, 10].map((step) => step * magnitude).find((step) => step >= shown * 0.999999);
+  return (unit === "bytes" && round >= 1000 ? 1024 : round) * scale;
 }
 
 /** The colour behind a custom property, resolved for the theme that is shown. */
@@ -76,7 +88,7 @@ class Picture {
     this.#chart = chart;
     const columns = [data.times, ...chart.series.flatMap(({ mean, low, high }) => [mean, low, high])];
     const known = columns.slice(1).flat().filter((value) => value !== null);
-    chart.top = known.reduce((most, value) => Math.max(most, value), chart.least);
+    chart.top = edge(known.reduce((most, value) => Math.max(most, value), chart.least), chart.unit);
     this.#box.querySelector("[data-empty]").hidden = known.length > 0;
     this.#box.querySelector(".chart__top").textContent = measured(chart.top, chart.unit);
     for (const series of chart.series) {

@@ -125,7 +125,7 @@ export class Console {
   }
 
   #onceItRuns() {
-    if (document.querySelector('#vm-head [data-field="state"]')?.textContent.trim() === "RUNNING") this.connect();
+    if (document.querySelector('#vm-head [data-field="state"]')?.dataset.state === "RUNNING") this.connect();
   }
 
   async #ticket() {

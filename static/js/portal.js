@@ -157,6 +157,11 @@
   const start = () => {
     for (const script of document.querySelectorAll("script[type=module]")) load(script);
     for (const box of document.querySelectorAll("[data-follow]")) toEnd(box);
+    // On a narrow screen the tab of this page may be beyond the edge.
+    for (const row of document.querySelectorAll(".tabs, .subtabs__row")) {
+      const here = row.querySelector("[aria-current]");
+      if (here) row.scrollLeft = here.offsetLeft - row.offsetLeft - (row.clientWidth - here.offsetWidth) / 2;
+    }
     document.querySelector("[data-focus]")?.focus();
     document.querySelector("[data-select]:focus")?.select();
     refreshTimes();

@@ -38,6 +38,16 @@ ADMIN = (
     "/admin/lifecycle/sshkey/",
     "/admin/lifecycle/revenueday/",
     "/admin/lifecycle/budget/",
+    "/admin/lifecycle/webhook/",
+    "/admin/lifecycle/webhookdelivery/",
+    "/admin/lifecycle/schedule/",
+    "/admin/lifecycle/schedulerun/",
+    "/admin/lifecycle/idlehint/",
+    "/admin/lifecycle/apitoken/",
+    "/admin/lifecycle/notification/",
+    "/admin/lifecycle/savedview/",
+    "/admin/lifecycle/webhookdelivery/1/change/",
+    "/admin/lifecycle/apitoken/1/change/",
 )
 #: Names whose sample differs: a host is not called as a VM is.
 DIFFERENT: dict[str, dict[str, str]] = {"host-charts": {"name": "host-1"}}

@@ -8,6 +8,7 @@ import math
 import os
 import random
 import time
+from datetime import time as clock
 from datetime import timedelta
 from decimal import Decimal
 
@@ -26,14 +27,17 @@ from lifecycle.domain.usage import FIVE_MINUTES, STEP, Summary, Values, begin_of
 from lifecycle.models import (  # noqa: E402
     VM,
     Alert,
+    ConsoleSession,
     Finding,
     Host,
+    IdleHint,
     Image,
     ImageImport,
     Notification,
     Operation,
     OperationStep,
     Project,
+    Schedule,
     User,
     Zone,
 )
@@ -47,6 +51,7 @@ from lifecycle.services import (  # noqa: E402
     operations,
     projects,
     saved_views,
+    schedules,
     tokens,
     usage,
     vm_details,
@@ -94,6 +99,7 @@ def main() -> None:
     used(project)
     catalogue(project, admin)
     secrets_of(project, admin)
+    clockwork(admin)
     care(project)
     notices(admin)
 
@@ -142,7 +148,9 @@ def worked(web: VM, admin: User) -> None:
     OperationStep.objects.filter(operation=failed).update(status="failed", started_at=now, ended_at=now)
     error = {
         "code": "ZONE_RESOURCE_POOL_EXHAUSTED",
-        "message": "No host has room.",
+        "message": "No host in zone zone-a has room for this VM now.",
+        "template": "No host in zone %(zone)s has room for this VM now.",
+        "params": {"zone": "zone-a"},
         "reasons": {"host-1": "8 vCPUs wanted, 2 free"},
     }
     operations.close(failed.pk, error=error)
@@ -210,9 +218,28 @@ def secrets_of(project: Project, admin: User) -> None:
     keys.add_user_key(admin, factories.make_public_key("admin@laptop"), "laptop")
     keys.add_project_key(project, factories.make_public_key("deploy@ci"), "deployment", user=admin)
     tokens.create(admin, "terraform", [project], may_write=True)
-    webhooks.create(project, "https://hooks.example.org/vmportal", ["repair.opened"], user=admin)
+    hook = webhooks.create(project, "https://hooks.example.org/vmportal", ["repair.opened"], user=admin)[0]
+    for problem in ("", "the receiver answered with status 500", "the receiver answered with status 410"):
+        sent = webhooks.claim(webhooks.send_test(project, hook.pk, user=admin).pk)
+        if sent and problem:
+            webhooks.failed(sent, problem, int(problem[-3:]), for_good=problem.endswith("410"))
+        elif sent:
+            webhooks.delivered(sent, 200)
     budgets.save(project, budgets.Wish("The month", Decimal(50), suspend_at=120), user=admin)
     tokens.create(admin, "a dashboard that only looks", [project], may_write=False)
+
+
+def clockwork(admin: User) -> None:
+    """Schedules with what became of their times, a VM that looks idle, consoles that are and were open."""
+    web, idle, now = VM.objects.get(name="web-1"), VM.objects.get(name="web-2"), timezone.now()
+    schedules.keep_office_hours(web, user=admin)
+    made = schedules.add(web, schedules.Wish("stop", clock(22, 30), (5, 6), "America/New_York"), user=admin)
+    missed = now - timedelta(days=1)
+    Schedule.objects.filter(pk=made.pk).update(next_at=missed)
+    schedules.take(made.pk, missed, now)
+    IdleHint.objects.create(vm=idle, since=now - timedelta(days=9), cpu_percent=0.4, network=120.0)
+    for kind, ended in (("serial", {}), ("screen", {"closed_at": now, "ending": "vm_off"})):
+        ConsoleSession.objects.create(vm=web, project=web.project, user=admin, kind=kind, address="192.0.2.17", **ended)
 
 
 def care(project: Project) -> None:
@@ -228,7 +255,7 @@ def care(project: Project) -> None:
     )
     Finding.objects.create(host=host, kind="unknown_volume", subject="left-over.qcow2", text="A volume that no VM has.")
     vm = VM.objects.get(name="web-2")
-    move(vm.pk, Action.CRASH, State.RUNNING, State.REPAIRING, asked_by=Asker.OBSERVER, reason="The QEMU process died.")
+    move(vm.pk, Action.CRASH, State.RUNNING, State.REPAIRING, asked_by=Asker.OBSERVER, reason="Its QEMU process died.")
     audit.record("user.login", user=User.objects.get(username="admin"))
 
 

@@ -1,18 +1,16 @@
 """Charts: pages, data and CSV of a VM, a project and a host, with gaps as gaps and states behind them."""
 
-import copy
 import csv
 import io
 import json
 import math
+import re
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 from django.test import Client
 from django.utils import timezone
-from pytest_django import Settings
 
 from lifecycle.domain.states import State
 from lifecycle.domain.usage import FIVE_MINUTES, HOUR, STEP, Values, summary_of
@@ -20,6 +18,7 @@ from lifecycle.models import VM, Host, HostUsage, MeteringInterval, Project, Use
 from lifecycle.realtime import recent
 from lifecycle.services import charts
 from lifecycle.services.charts import Chart, Span
+from lifecycle.templatetags.charts import measured
 from lifecycle.web import drawing
 from tests import factories
 from tests.realtime.servers import RedisServer
@@ -29,24 +28,10 @@ VALUES: Values = (0.25, 64.0, 1024.0, 2048.0, 100.0, math.nan)
 PATHS = ("/projects/lab/vms/web-1/charts/", "/projects/lab/charts/")
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A Redis of this module."""
-    made = RedisServer(tmp_path_factory.mktemp("redis"))
-    made.start()
-    yield made
-    made.kill()
-
-
 @pytest.fixture(autouse=True)
-def redis(server: RedisServer, settings: Settings) -> RedisServer:
-    """The settings name that Redis, and it runs."""
-    if server.process is None:
-        server.start()
-    layers = copy.deepcopy(settings.CHANNEL_LAYERS)
-    layers["default"]["CONFIG"]["hosts"][0]["address"] = server.url
-    settings.CHANNEL_LAYERS = layers
-    return server
+def redis(redis_layer: RedisServer) -> RedisServer:
+    """Every test has a Redis."""
+    return redis_layer
 
 
 def now() -> int:
@@ -126,6 +111,16 @@ def test_states_lie_behind_the_lines_from_edge_to_edge(vm: VM) -> None:
     assert chart.bands[0].begin >= chart.begin
 
 
+def test_the_newest_state_lies_behind_the_lines_from_its_first_second_on(vm: VM) -> None:
+    at = timezone.now()
+    VM.objects.filter(pk=vm.pk).update(state_since=at)
+    factories.give_history(factories.reload_vm(vm.pk), at - timedelta(days=3))
+    (current,) = MeteringInterval.objects.filter(vm=vm, ended_at__isnull=True)
+    chart = charts.of_vm(vm, Span.HOUR, int(current.started_at.timestamp()))
+    assert chart.bands[-1].state == vm.state
+    assert chart.bands[-1].end == chart.end
+
+
 def test_without_redis_the_hour_is_averages_and_the_page_says_so(vm: VM, redis: RedisServer, as_owner: Client) -> None:
     stored(vm, FIVE_MINUTES, now() // FIVE_MINUTES * FIVE_MINUTES - 300)
     redis.kill()
@@ -164,6 +159,26 @@ def test_a_peak_survives_that_a_long_line_is_thinned() -> None:
 @pytest.mark.parametrize(("value", "edge"), [(100, 100), (101, 200), (0.3, 0.5), (1, 1), (2100, 5000), (0, 1)])
 def test_the_upper_edge_is_a_round_number(value: float, edge: float) -> None:
     assert drawing.nice(value) == pytest.approx(edge)
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "shown"),
+    [
+        (960_000, "bytes", "1 MiB/s"),
+        (3_000_000, "bytes", "5 MiB/s"),
+        (700, "bytes", "1 KiB/s"),
+        (70, "mib", "100 MiB"),
+    ],
+)
+def test_the_upper_edge_is_round_in_the_unit_that_is_shown(value: float, unit: str, shown: str) -> None:
+    assert measured(drawing.edge(value, unit), unit) == shown
+
+
+def test_units_speak_french_in_the_picture_and_for_the_script(vm: VM, as_owner: Client) -> None:
+    sampled(recent.vm_subject(vm.pk), 30, 20, 10)
+    page = as_owner.get("/projects/lab/vms/web-1/charts/?span=hour", headers={"accept-language": "fr"}).content.decode()
+    assert 'data-units="o/s Kio/s Mio/s Gio/s Mio Gio"' in page
+    assert not re.search(r"\d\s?(KiB|MiB|GiB|B/s)", page)
 
 
 # -- pages ---------------------------------------------------------------------------------------

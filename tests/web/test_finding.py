@@ -7,13 +7,14 @@ from uuid import uuid4
 
 import pytest
 from django.test import Client
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from lifecycle.domain.errors import InvalidInput
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action
 from lifecycle.models import VM, AuditEntry, Host, Operation, Project, SavedView, User
 from lifecycle.services import audit, saved_views, vm_details
+from lifecycle.templatetags.portal import audit_details
 from tests import factories
 from tests.web.conftest import Browser
 from tests.web.test_vm_pages import names_in
@@ -228,6 +229,35 @@ def test_the_log_is_narrowed_and_has_pages(as_owner: Client, fleet: list[VM], pr
     assert "box-1<" in as_owner.get("/projects/lab/audit/?page=2").content.decode()
     assert "box-44" not in as_owner.get("/projects/lab/audit/?q=web-1").content.decode()
     assert "No line matches" in as_owner.get("/projects/lab/audit/?channel=api").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("details", "english", "french"),
+    [
+        ({"role": "viewer"}, "role: viewer", "rôle : lecteur"),
+        ({"before": "viewer", "after": "owner"}, "viewer → owner", "lecteur → propriétaire"),
+        ({"before": {}, "after": {"b": "2", "a": "1"}}, "– → a=1, b=2", "– → a=1, b=2"),
+        ({"operation": "5e", "state": "RUNNING"}, "state: RUNNING", "état : EN MARCHE"),
+        ({"action": "stop", "days": "01234"}, "action: stop, days: Mon – Fri", "action : arrêter, jours : lun – ven"),
+        (
+            {"events": ["repair.opened"]},
+            "events: a VM went into repair",
+            "événements : une VM est entrée en réparation",
+        ),
+        (
+            {"thresholds": "[50, 90]", "webhook": False},
+            "thresholds: 50, 90, webhook: no",
+            "seuils : 50, 90, webhook : non",
+        ),
+        ({"forbid_at": "None", "unheard_of": 3}, "no new VMs from: –, unheard_of: 3", None),
+    ],
+)
+def test_what_stands_beside_a_line_is_said_in_words(
+    details: dict[str, object], english: str, french: str | None
+) -> None:
+    assert audit_details(details) == english
+    with translation.override("fr"):
+        assert french is None or audit_details(details).replace("\u00a0", " ") == french
 
 
 @pytest.mark.parametrize(
