@@ -54,6 +54,10 @@ NOTIFICATIONS: dict[str, tuple[Label, Label]] = {
         _("A schedule did not do its work"),
         _("Its time was missed, or the VM could not be started or stopped."),
     ),
+    "maintenance": (
+        _("Maintenance is announced"),
+        _("Of a host with VMs of your projects; or it is cancelled."),
+    ),
     "membership": (_("My role changed"), _("An owner changed your role, or took you out of a project.")),
 }
 
@@ -97,6 +101,8 @@ AUDIT: dict[str, Label] = {
     "budget.threshold": _("Budget reached a threshold"),
     "budget.notice": _("Budget will suspend VMs"),
     "budget.suspend": _("VM suspended by a budget"),
+    "maintenance.announce": _("Maintenance announced"),
+    "maintenance.cancel": _("Maintenance cancelled"),
     "row.add": _("Added in the administration"),
     "row.change": _("Changed in the administration"),
     "row.delete": _("Deleted in the administration"),

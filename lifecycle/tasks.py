@@ -39,13 +39,13 @@ RETENTION_PAUSE_SECONDS = 0.05
 WORDS_MAX = 250
 
 
-@shared_task(name=bell.TASK, queue=bell.QUEUE, ignore_result=True)
+@shared_task(name=bell.TASK, ignore_result=True)
 def run_operation(operation_id: str) -> bool:
     """Work on one operation, if it is due and free."""
     return engine.run(UUID(operation_id))
 
 
-@shared_task(name="lifecycle.reconcile_hosts", queue="periodic", ignore_result=True)
+@shared_task(name="lifecycle.reconcile_hosts", ignore_result=True)
 def reconcile_hosts() -> int:
     """The safety net beside the watchers: one task a host, so that one that hangs delays no other."""
     found = periodic.unwatched_hosts()
@@ -54,13 +54,13 @@ def reconcile_hosts() -> int:
     return len(found)
 
 
-@shared_task(name="lifecycle.reconcile_host", queue="reconcile", ignore_result=True)
+@shared_task(name="lifecycle.reconcile_host", ignore_result=True)
 def reconcile_host(host_id: int) -> dict[str, int] | None:
     """Reconcile one host, unless a watcher holds it."""
     return periodic.reconcile_unwatched(host_id)
 
 
-@shared_task(name="lifecycle.verify_images", queue="periodic", ignore_result=True)
+@shared_task(name="lifecycle.verify_images", ignore_result=True)
 def verify_images() -> int:
     """Golden images are compared with their checksums, slowly: one task a host."""
     found = images.hosts_with_images()
@@ -69,13 +69,13 @@ def verify_images() -> int:
     return len(found)
 
 
-@shared_task(name="lifecycle.verify_images_of", queue="reconcile", bind=True, ignore_result=True)
+@shared_task(name="lifecycle.verify_images_of", bind=True, ignore_result=True)
 def verify_images_of(self: Task[Any, Any], host_id: int) -> str | None:
     """Verify one image of a host, unless another worker does."""
     return images.look_after_images(host_id, owner=str(self.request.id))
 
 
-@shared_task(name="lifecycle.sweep_operations", queue="periodic", ignore_result=True)
+@shared_task(name="lifecycle.sweep_operations", ignore_result=True)
 def sweep_operations() -> int:
     """Ring for every operation that is due: what the workers' own sweep does, by the other way."""
     found = operations.due(limit=SWEPT_MAX)
@@ -84,13 +84,13 @@ def sweep_operations() -> int:
     return len(found)
 
 
-@shared_task(name="lifecycle.check_hosts", queue="periodic", ignore_result=True)
+@shared_task(name="lifecycle.check_hosts", ignore_result=True)
 def check_hosts() -> int:
     """Put the VMs of hosts that have been silent for too long into repair; returns how many."""
     return silence.check()
 
 
-@shared_task(name="lifecycle.check_alerts", queue="periodic", ignore_result=True)
+@shared_task(name="lifecycle.check_alerts", ignore_result=True)
 def check_alerts() -> None:
     """The round of alerts and the messages that are due, if no worker has just done it."""
     lookout.look(registry.DEADLINES)
@@ -100,7 +100,7 @@ def check_alerts() -> None:
     budgets.deliver()
 
 
-@shared_task(name="lifecycle.check_metering", queue="periodic", ignore_result=True)
+@shared_task(name="lifecycle.check_metering", ignore_result=True)
 def check_metering() -> int:
     """Derive every metering interval again; a difference is an alert. Returns how many there are."""
     with rounds.turn("metering", seconds=METERING_SECONDS) as mine:
@@ -115,7 +115,7 @@ def check_metering() -> int:
     return report.differences
 
 
-@shared_task(name="lifecycle.bill", queue="periodic", ignore_result=True)
+@shared_task(name="lifecycle.bill", ignore_result=True)
 def bill() -> tuple[int, int, int]:
     """Draft the months that are over, issue what is old enough, remind of what is late; returns how many of each."""
     with rounds.turn("billing", seconds=BILLING_SECONDS) as mine:
@@ -125,7 +125,7 @@ def bill() -> tuple[int, int, int]:
         return len(done.drafted), len(done.issued), reminders.send()
 
 
-@shared_task(name="lifecycle.check_budgets", queue="periodic", ignore_result=True)
+@shared_task(name="lifecycle.check_budgets", ignore_result=True)
 def check_budgets() -> tuple[int, int, int]:
     """Rate what budgets have left, tell, and suspend; returns how many were looked at, told of, and VMs suspended."""
     with rounds.turn("budgets", seconds=BUDGETS_SECONDS) as mine:
@@ -135,40 +135,40 @@ def check_budgets() -> tuple[int, int, int]:
         return done.looked, done.told, done.suspended
 
 
-@shared_task(name="lifecycle.sum_up_revenue", queue="periodic", ignore_result=True)
+@shared_task(name="lifecycle.sum_up_revenue", ignore_result=True)
 def sum_up_revenue() -> int:
     """Derive the last days' revenue for the operators' charts; returns how many rows there are of them."""
     with rounds.turn("revenue", seconds=REVENUE_SECONDS) as mine:
         return revenue.sum_up(timezone.now()) if mine else 0
 
 
-@shared_task(name="lifecycle.run_schedules", queue="periodic", ignore_result=True)
+@shared_task(name="lifecycle.run_schedules", ignore_result=True)
 def run_schedules() -> int | None:
     """Start and stop what is due, if no worker has just done it; returns how many due times were taken."""
     return schedules.run()
 
 
-@shared_task(name="lifecycle.look_for_idle", queue="periodic", ignore_result=True)
+@shared_task(name="lifecycle.look_for_idle", ignore_result=True)
 def look_for_idle() -> int:
     """Look for VMs that have been idle for days; returns how many there are."""
     with rounds.turn("idle", seconds=IDLE_SECONDS) as mine:
         return idle.look(timezone.now()) if mine else 0
 
 
-@shared_task(name="lifecycle.expire_suspended", queue="periodic", ignore_result=True)
+@shared_task(name="lifecycle.expire_suspended", ignore_result=True)
 def expire_suspended() -> tuple[int, int]:
     """End suspensions that lasted 60 days; tell people of those that end within a week."""
     return expiry.expire_and_tell()
 
 
-@shared_task(name="lifecycle.sum_up_usage", queue="periodic", ignore_result=True)
+@shared_task(name="lifecycle.sum_up_usage", ignore_result=True)
 def sum_up_usage() -> int:
     """Sum up the five minutes of usage to hours, once the hour is over; returns how many rows were written."""
     with rounds.turn("usage", seconds=USAGE_SECONDS) as mine:
         return usage.sum_up_hours(time.time() - USAGE_LATE_SECONDS) if mine else 0
 
 
-@shared_task(name="lifecycle.forget_old_rows", queue="periodic", ignore_result=True)
+@shared_task(name="lifecycle.forget_old_rows", ignore_result=True)
 def forget_old_rows() -> int:
     """Drop what is older than the settings say, for at most a minute; returns how many rows."""
     until = time.monotonic() + RETENTION_SECONDS

@@ -4,12 +4,17 @@ The rows of `project` and its neighbours are small and independent: a test asks 
 use threads, real connections or commit hooks ask for `transactional_db` before them.
 """
 
+from __future__ import annotations
+
+import copy
 import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from django.conf import settings as project_settings
 from hypothesis.configuration import set_hypothesis_home_dir
 from pytest_django import Settings
 
@@ -17,11 +22,20 @@ from lifecycle.domain.access import Role
 from lifecycle.models import Host, Image, MachineType, Project, User, Zone
 from tests import factories
 
+if TYPE_CHECKING:
+    from tests.realtime.servers import RedisServer
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 REAL_HOST_URI = "qemu:///system"
 
 if "HYPOTHESIS_STORAGE_DIRECTORY" not in os.environ:
     set_hypothesis_home_dir(CHECKOUT / "var" / "cache" / "hypothesis")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _static_folder() -> None:
+    """Nothing is collected for tests; WhiteNoise warns of a folder that is not there all the same."""
+    project_settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +45,29 @@ def installation(settings: Settings) -> str:
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
     settings.INSTALLATION_ID = secrets.token_hex(3)
     return str(settings.INSTALLATION_ID)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A redis-server process, for tests that may kill it."""
+    from tests.realtime.servers import RedisServer
+
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def redis_layer(redis_server: RedisServer, settings: Settings) -> RedisServer:
+    """The settings name that Redis, which runs and is empty."""
+    if redis_server.process is None:
+        redis_server.start()
+    redis_server.empty()
+    layers = copy.deepcopy(settings.CHANNEL_LAYERS)
+    layers["default"]["CONFIG"]["hosts"][0]["address"] = redis_server.url
+    settings.CHANNEL_LAYERS = layers
+    return redis_server
 
 
 # -- people --------------------------------------------------------------------------------------

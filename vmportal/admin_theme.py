@@ -77,6 +77,7 @@ UNFOLD: dict[str, Any] = {
                     _entry(_("Repairs"), "build", "lifecycle.repair"),
                     _entry(_("Findings"), "rule", "lifecycle.finding"),
                     _entry(_("Cleanups"), "mop", "lifecycle.cleanup"),
+                    _entry(_("Announced maintenance"), "event", "lifecycle.maintenance"),
                     _entry(_("Audit log"), "policy", "lifecycle.auditentry"),
                 ],
             },

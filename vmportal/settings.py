@@ -324,6 +324,12 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "periodic"
+CELERY_TASK_ROUTES = {
+    "lifecycle.run_operation": {"queue": "operations"},
+    # What waits for a host: one that hangs delays neither operations nor the rounds.
+    "lifecycle.reconcile_host": {"queue": "reconcile"},
+    "lifecycle.verify_images_of": {"queue": "reconcile"},
+}
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TIMEZONE = "UTC"

@@ -40,6 +40,8 @@ from lifecycle.services import invoices, operators, prices
 
 #: Rows of a page that is reckoned and not listed.
 SHOWN = 200
+#: Lines of a month that are shown where a run would change them.
+LINES_SHOWN = 50
 
 
 class PriceInline(TabularInline):
@@ -216,6 +218,8 @@ class InvoiceAdmin(ReadOnlyAdmin):
             "opts": self.opts,
             "steps": found[:SHOWN],
             "count": len(found),
+            "lines_shown": LINES_SHOWN,
+            "shown": f":{LINES_SHOWN}",
             "may": self.has_issue_permission(request),
             "seller": prices.seller(),
         }

@@ -45,10 +45,12 @@ NOT_INSTANCE: Final = {
 }
 
 DISK: Final = _names(
-    "autoDelete boot deviceName initializeParams kind mode type index diskSizeGb interface guestOsFeatures"
-    " architecture licenses"
+    "autoDelete boot deviceName initializeParams kind mode type diskSizeGb interface"
+    # Filled in by Compute Engine.
+    " index architecture licenses"
 )
 NOT_DISK: Final = {
+    "guestOsFeatures": "the image says what its guest can do.",
     "source": "give initializeParams.sourceImage: a VM begins with a disk of its own.",
     "diskEncryptionKey": "disks are not encrypted with customers' keys.",
     "forceAttach": "there are no regional disks.",
@@ -61,6 +63,10 @@ NOT_PARAMS: Final = _all(
     " sourceSnapshotEncryptionKey storagePool",
     "a boot disk is made of an image, with its size.",
 )
+
+METADATA: Final = _names("items fingerprint kind")
+METADATA_ITEM: Final = _names("key value")
+TAGS: Final = _names("items fingerprint")
 
 SCHEDULING: Final = _names("automaticRestart onHostMaintenance hostErrorTimeoutSeconds provisioningModel")
 NOT_SCHEDULING: Final = _all(

@@ -72,7 +72,10 @@ def _call(request: HttpRequest, part: Message) -> HttpResponse:
     raw = part.get_payload(decode=True)
     head, _, rest = (raw if isinstance(raw, bytes) else b"").lstrip().partition(b"\n")
     words = head.decode("latin-1").split()
-    address = urlsplit(words[1]) if len(words) > 1 else urlsplit("")
+    try:
+        address = urlsplit(words[1]) if len(words) > 1 else urlsplit("")
+    except ValueError:  # a bracket that is no IPv6 address
+        address = urlsplit("")
     if len(words) < 2 or words[0] not in _VERBS or not address.path.startswith(_PREFIX):
         raise ApiError(400, "parseError", "A part of a batch is an HTTP request to /compute/v1/….")
     inner = message_from_bytes(rest)

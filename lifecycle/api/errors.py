@@ -21,6 +21,7 @@ _REASONS: Final = {
     "STATE_CONFLICT": "resourceNotReady",
     "DELETION_PROTECTED": "resourceInUseByAnotherResource",
     "CONDITION_NOT_MET": "conditionNotMet",
+    "REQUEST_ID_REUSED": "duplicate",
     "QUOTA_EXCEEDED": "quotaExceeded",
     "ZONE_RESOURCE_POOL_EXHAUSTED": "resourcePoolExhausted",
 }

@@ -22,6 +22,13 @@ _TOKEN: Final = re.compile(
     re.VERBOSE,
 )
 _COMPARISONS: Final = frozenset({"=", "!=", "<", "<=", ">", ">=", ":"})
+_PATTERN_MAX: Final = 500
+#: Of a value, so many characters are compared with a regular expression.
+_VALUE_MAX: Final = 200
+#: Three times "anything" in a value are still tried within some tens of milliseconds.
+_WAYS_MAX: Final = 10.0**7
+_ENDLESS: Final = float("inf")
+_REPEATS: Final = frozenset({"MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,41 +195,50 @@ class _Parser:
 
     def _pattern(self, text: str) -> re.Pattern[str]:
         if not is_harmless(text):
-            raise self.wrong("The regular expression is malformed, or too complex: repetitions inside repetitions.")
+            raise self.wrong(
+                "The regular expression is malformed, or could take too long: it repeats what repeats, or too often."
+            )
         return re.compile(text)
 
 
 def is_harmless(pattern: str) -> bool:
-    """Whether a regular expression is well-formed and takes no exponential time on a name.
+    """Whether a regular expression is well-formed and comes to an end soon, whatever it is matched with.
 
-    A repetition without end may hold no other repetition and no choice, and there may be three of them at most.
+    Counted are the ways in which it may be tried on one value before it fails.
     """
-    if len(pattern) > 500:
+    if len(pattern) > _PATTERN_MAX:
         return False
     try:
-        parsed = parser.parse(pattern)
-        endless = [item for item in _walk(parsed) if _is_endless(item)]
-        return len(endless) <= 3 and not any(_is_risky(item) for item in endless)
+        return _ways(parser.parse(pattern)) <= _WAYS_MAX
     except (re.error, OverflowError, RecursionError):
         return False
 
 
-def _walk(parsed: Any) -> Iterator[tuple[str, Any]]:
+def _ways(parsed: Any) -> float:
+    """At the most: one after the other multiplies, a choice adds, a repetition does both."""
+    ways = 1.0
     for operation, argument in parsed:
-        yield str(operation), argument
-        for part in argument if isinstance(argument, (tuple, list)) else (argument,):
-            for deeper in part if isinstance(part, list) else (part,):
-                if hasattr(deeper, "data"):
-                    yield from _walk(deeper)
+        name = str(operation)
+        if name in _REPEATS:
+            ways *= _ways_of_repeat(*argument)
+        elif name == "BRANCH":
+            ways *= sum(_ways(choice) for choice in argument[1])
+        elif name in {"GROUPREF", "GROUPREF_EXISTS", "ASSERT", "ASSERT_NOT"}:
+            return _ENDLESS
+        elif name == "SUBPATTERN":
+            ways *= _ways(argument[-1])
+        elif name == "ATOMIC_GROUP":
+            ways *= _ways(argument)
+    return ways
 
 
-def _is_endless(item: tuple[str, Any]) -> bool:
-    return item[0] in {"MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"} and int(item[1][1]) > 20
-
-
-def _is_risky(item: tuple[str, Any]) -> bool:
-    inside = {operation for operation, _argument in _walk(item[1][2])}
-    return bool(inside & {"MAX_REPEAT", "MIN_REPEAT", "BRANCH", "GROUPREF", "ASSERT", "ASSERT_NOT"})
+def _ways_of_repeat(least: int, most: int, inside: Any) -> float:
+    """What is repeated has as many ways each time; and each number of times is one more."""
+    least, most = min(int(least), _VALUE_MAX), min(int(most), _VALUE_MAX)
+    each = _ways(inside)
+    if each == 1:
+        return most - least + 1
+    return sum((each**times for times in range(least, most + 1)), 0.0) if each**most < _WAYS_MAX else _ENDLESS
 
 
 # -- comparing -------------------------------------------------------------------------------------
@@ -252,7 +268,7 @@ def _text(value: Any) -> str:
 
 def _matches(path: str, negated: bool, pattern: re.Pattern[str]) -> Predicate:
     def run(resource: dict[str, Any]) -> bool:
-        values = [_text(value)[:200] for value in values_of(resource, path) if not isinstance(value, dict)]
+        values = [_text(value)[:_VALUE_MAX] for value in values_of(resource, path) if not isinstance(value, dict)]
         return any(pattern.fullmatch(value) for value in values or [""]) is not negated
 
     return run

@@ -1,5 +1,6 @@
 """Finding what an address names: through the person's own view of the project, by name or by number."""
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -35,11 +36,12 @@ def instances(call: Call) -> VMQuerySet:
     return call.place.vms().live()
 
 
-def vm_in(call: Call) -> VM:
-    """The VM of the address."""
-    zone = zone_in(call)
-    found = instances(call).filter(zone=zone, **by_name_or_id(call.path["instance"])).first()
+def vm_in(call: Call, select: Callable[[VMQuerySet], VMQuerySet] = lambda vms: vms) -> VM:
+    """The VM of the address; `select` says what is read of it."""
+    zone = call.path["zone"].replace("\0", "?")
+    found = select(instances(call)).filter(zone__name=zone, **by_name_or_id(call.path["instance"])).first()
     if found is None:
+        zone_in(call)
         raise call.missing()
     return found
 

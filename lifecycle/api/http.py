@@ -2,9 +2,11 @@
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 from urllib.parse import quote
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
@@ -21,6 +23,9 @@ from lifecycle.models import Project
 from lifecycle.services import audit
 
 log = logging.getLogger(__name__)
+
+_DEPTH_MAX: Final = 50
+_HALF: Final = re.compile("[\ud800-\udfff]")
 
 methods.load()
 
@@ -48,8 +53,8 @@ def _answered(request: HttpRequest, path: str) -> HttpResponse:
         raise _no_method(verb, path, verbs)
     credential = auth.authenticate(request)
     query = _query(request, overridden=verb != request.method and request.method == "POST")
-    with noted(found, credential, path):
-        return _called(request, path, found, values, credential, query)
+    with noted(found, credential, path) as note:
+        return _called(request, path, found, values, credential, query, note)
 
 
 def _called(
@@ -59,9 +64,11 @@ def _called(
     values: dict[str, str],
     credential: auth.Credential,
     query: dict[str, str],
+    note: "Note",
 ) -> HttpResponse:
     mask = fields.parse(query.get("fields", ""))
     place = auth.place_for(credential, found, values["project"])
+    note.project = place.project
     host = request.get_host()
     call = Call(
         method=found,
@@ -78,12 +85,19 @@ def _called(
     return response
 
 
+@dataclass(slots=True)
+class Note:
+    """What a call says of itself for the audit log."""
+
+    project: Project | None = None
+
+
 @contextmanager
-def noted(method: Method, credential: auth.Credential, path: str) -> Iterator[None]:
+def noted(method: Method, credential: auth.Credential, path: str) -> Iterator[Note]:
     """Write the call to the audit log, however it ends: who, by which token, what, and with which status."""
-    status = 500
+    status, note = 500, Note()
     try:
-        yield
+        yield note
         status = 200
     except ApiError as error:
         status = error.code
@@ -93,7 +107,7 @@ def noted(method: Method, credential: auth.Credential, path: str) -> Iterator[No
         raise
     finally:
         details = {"path": path[:200].replace("\0", "?"), "status": status, "token": credential.token.beginning}
-        project = _project_of(credential, path)
+        project = note.project or _project_of(credential, path)
         audit.record("api.call", project=project, user=credential.user, target=method.id, details=details)
 
 
@@ -136,10 +150,18 @@ def _body(request: HttpRequest) -> dict[str, Any]:
     return dict(without_nulls(body))
 
 
-def without_nulls(value: Any) -> Any:
-    """`value` without the nulls in it, at any depth."""
+def without_nulls(value: Any, depth: int = 0) -> Any:
+    """`value` without the nulls in it.
+
+    Raises:
+        ApiError: it is nested deeper than any resource, or holds half a character, which no database keeps.
+    """
+    if depth > _DEPTH_MAX:
+        raise ApiError(400, "parseError", "Invalid JSON payload received: it is nested too deeply.")
     if isinstance(value, dict):
-        return {key: without_nulls(item) for key, item in value.items() if item is not None}
+        return {without_nulls(key): without_nulls(item, depth + 1) for key, item in value.items() if item is not None}
     if isinstance(value, list):
-        return [without_nulls(item) for item in value if item is not None]
+        return [without_nulls(item, depth + 1) for item in value if item is not None]
+    if isinstance(value, str) and _HALF.search(value):
+        raise ApiError(400, "parseError", "Invalid JSON payload received: it holds half of a surrogate pair.")
     return value

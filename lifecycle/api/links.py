@@ -1,6 +1,6 @@
 """selfLinks: always https, as the clients take them apart by that, and under the host that was asked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 
@@ -10,11 +10,11 @@ class Links:
 
     host: str
     project: str
+    #: Of the project. A list has thousands of addresses that begin so: it is put together once.
+    root: str = field(init=False)
 
-    @property
-    def root(self) -> str:
-        """Of the project."""
-        return f"https://{self.host}/compute/v1/projects/{self.project}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", f"https://{self.host}/compute/v1/projects/{self.project}")
 
     def to_global(self, collection: str, name: str) -> str:
         """Of a resource that belongs to no zone."""
@@ -30,7 +30,7 @@ class Links:
 
     def zonal(self, zone: str, collection: str, name: str) -> str:
         """Of a zone's resource."""
-        return f"{self.zone(zone)}/{collection}/{name}"
+        return f"{self.root}/zones/{zone}/{collection}/{name}"
 
     def subnetwork(self, region: str) -> str:
         """Of the project's one subnetwork."""

@@ -124,7 +124,7 @@ def _after(call: Call, columns: Sequence[str]) -> list[Any] | None:
         if order != order_by(call) or len(values) != len(columns):
             raise _wrong_token(text)
         return [_typed(column, value) for column, value in zip(columns, values, strict=True)]
-    except (binascii.Error, ValueError, TypeError):
+    except (binascii.Error, ValueError, TypeError, RecursionError):
         raise _wrong_token(text) from None
 
 

@@ -9,7 +9,7 @@ from lifecycle.api import allowed, bodies, references
 from lifecycle.api.call import Call
 from lifecycle.api.errors import invalid, not_found, unsupported
 from lifecycle.api.links import NETWORK
-from lifecycle.api.resources.instances import DISK_TYPE
+from lifecycle.api.resources.instances import ARCHITECTURES, BOOT_DEVICE, DISK_TYPE
 from lifecycle.domain.guests import parse_custom_machine_type
 from lifecycle.models import Image, MachineType, Project, Zone
 from lifecycle.services.vm_metadata import seeded_fields
@@ -27,13 +27,14 @@ def request_of(call: Call, zone: Zone) -> VMRequest:
     _check_interfaces(call)
     disk, params = _boot_disk(body)
     metadata = metadata_items(bodies.mapping(body, "metadata", "resource"))
+    tags = tags_of(bodies.mapping(body, "tags", "resource"), "resource.tags")
     seeded = seeded_fields(metadata)
     scheduling = scheduling_of(body)
     return VMRequest(
         name=bodies.text(body, "name", "resource"),
         zone=zone.name,
         machine_type=machine_type_name(call, body.get("machineType"), zone),
-        image=_image_name(call, params.get("sourceImage")),
+        image=_image_name(call, params),
         disk_gib=_disk_gib(disk, params),
         disk_auto_delete=bodies.flag(disk, "autoDelete", "resource.disks[0]", default=False),
         automatic_restart=bodies.flag(scheduling, "automaticRestart", "resource.scheduling", default=True),
@@ -41,7 +42,7 @@ def request_of(call: Call, zone: Zone) -> VMRequest:
         deletion_protection=bodies.flag(body, "deletionProtection", "resource", default=False),
         labels=bodies.words(body, "labels", "resource"),
         metadata=metadata,
-        tags=tuple(bodies.texts(bodies.mapping(body, "tags", "resource"), "items", "resource.tags")),
+        tags=tuple(tags),
         ssh_keys=seeded["ssh_keys"],
         startup_script=seeded["startup_script"],
         user_data=seeded["user_data"],
@@ -50,13 +51,21 @@ def request_of(call: Call, zone: Zone) -> VMRequest:
 
 def metadata_items(metadata: Mapping[str, Any], path: str = "resource.metadata") -> dict[str, str]:
     """The items of a Metadata resource by their keys."""
+    bodies.only(metadata, path, allowed.METADATA, {})
     found: dict[str, str] = {}
     for item in bodies.items(metadata, "items", path):
+        bodies.only(item, f"{path}.items", allowed.METADATA_ITEM, {})
         key = bodies.text(item, "key", f"{path}.items")
         if key in found:
             raise invalid(f"{path}.items", key, "The key stands twice.")
         found[key] = bodies.text(item, "value", f"{path}.items")
     return found
+
+
+def tags_of(tags: Mapping[str, Any], path: str) -> list[str]:
+    """The words of a Tags resource."""
+    bodies.only(tags, path, allowed.TAGS, {})
+    return bodies.texts(tags, "items", path)
 
 
 def scheduling_of(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,7 +101,7 @@ def _boot_disk(body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
     bodies.only(disk, "resource.disks[0]", allowed.DISK, allowed.NOT_DISK)
     if not bodies.flag(disk, "boot", "resource.disks[0]", default=True):
         raise invalid("resource.disks[0].boot", False, "Boot disk must be the first disk attached to the instance.")
-    for name, only in (("mode", "READ_WRITE"), ("type", "PERSISTENT")):
+    for name, only in (("mode", "READ_WRITE"), ("type", "PERSISTENT"), ("interface", "SCSI")):
         if disk.get(name, only) != only:
             raise unsupported(f"resource.disks[0].{name}", f"a boot disk is {only}.")
     params = bodies.mapping(disk, "initializeParams", "resource.disks[0]")
@@ -114,9 +123,9 @@ def _disk_gib(disk: Mapping[str, Any], params: Mapping[str, Any]) -> int | None:
     return bodies.number(params, "diskSizeGb", f"{path}.initializeParams") or bodies.number(disk, "diskSizeGb", path)
 
 
-def _image_name(call: Call, reference: object) -> str:
+def _image_name(call: Call, params: Mapping[str, Any]) -> str:
     """The image's name; of a family, the newest that is ready. Every project has the installation's images."""
-    field = "resource.disks[0].initializeParams.sourceImage"
+    field, reference = "resource.disks[0].initializeParams.sourceImage", params.get("sourceImage")
     if not reference:
         raise invalid(field, "", "Give the image that the boot disk is made from.")
     found = references.named(reference, field, "images")
@@ -124,6 +133,9 @@ def _image_name(call: Call, reference: object) -> str:
     if image is None:
         kind = "images/family" if found.is_family else "images"
         raise not_found(f"projects/{found.project or call.project.slug}/global/{kind}/{found.name}")
+    its = ARCHITECTURES.get(image.architecture, "")
+    if params.get("architecture", its) not in {its, "", "ARCHITECTURE_UNSPECIFIED"}:
+        raise invalid("resource.disks[0].initializeParams.architecture", params["architecture"], f"The image is {its}.")
     return image.name
 
 
@@ -151,6 +163,8 @@ def _check_interfaces(call: Call) -> None:
                     raise not_found(f"projects/{found.project or call.project.slug}/global/networks/{found.name}")
         if interface.get("stackType", "IPV4_ONLY") != "IPV4_ONLY":
             raise unsupported(f"{path}.stackType", "networks are IPv4 only.")
+        if interface.get("nicType", "VIRTIO_NET") not in {"VIRTIO_NET", "UNSPECIFIED_NIC_TYPE"}:
+            raise unsupported(f"{path}.nicType", "each VM has one plain virtio interface.")
 
 
 def notes_on(body: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -161,4 +175,6 @@ def notes_on(body: Mapping[str, Any]) -> list[tuple[str, str]]:
         notes.append(("networkInterfaces[0].accessConfigs", why))
     if bodies.items(body, "serviceAccounts", "resource"):
         notes.append(("serviceAccounts", "Guests have no identity of their own: the field was left out."))
+    if bodies.items(body, "disks", "resource")[0].get("deviceName", BOOT_DEVICE) != BOOT_DEVICE:
+        notes.append(("disks[0].deviceName", f"A boot disk is the device '{BOOT_DEVICE}': the name was left out."))
     return notes

@@ -26,7 +26,10 @@ def parse(text: object, field: str) -> Reference:
     """
     if not isinstance(text, str) or not text.strip() or len(text) > 1000:
         raise invalid(field, text, "The URL is malformed.")
-    path = urlsplit(text).path if "://" in text else text
+    try:
+        path = urlsplit(text).path if "://" in text else text
+    except ValueError:  # a bracket that is no IPv6 address
+        raise invalid(field, text, "The URL is malformed.") from None
     words = [unquote(word) for word in path.strip("/").split("/")]
     for marker in ("v1", "beta", "alpha"):
         if "compute" in words and marker in words[words.index("compute") :]:

@@ -63,14 +63,16 @@ def method(
     *,
     body: type | None = None,
     query: tuple[str, ...] = (),
+    writes: bool | None = None,
 ) -> Callable[[Handler], Handler]:
-    """Declare the decorated handler as the method `name`."""
+    """Declare the decorated handler as the method `name`. What is no GET writes, unless it says otherwise."""
 
     def declare(handler: Handler) -> Handler:
         if name in METHODS:
             raise AssertionError(f"{name} is declared twice")
         summary = (handler.__doc__ or "").strip().splitlines()[0]
-        METHODS[name] = Method(name, verb, path, handler, answer, body, query, verb != "GET", summary)
+        changes = verb != "GET" if writes is None else writes
+        METHODS[name] = Method(name, verb, path, handler, answer, body, query, changes, summary)
         return handler
 
     return declare

@@ -259,6 +259,16 @@ class Disk(TypedDict, total=False):
     selfLink: str
 
 
+class Snapshot(TypedDict, total=False):
+    kind: str
+    id: Int64
+    name: str
+    description: str
+    sourceDisk: str
+    status: str
+    selfLink: str
+
+
 class DiskType(TypedDict, total=False):
     kind: str
     id: Int64

@@ -1,14 +1,17 @@
 """Looking before leaping: what a price list would have changed last month, and what a run of invoices would do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from lifecycle.billing import invoices
+from lifecycle.billing.words import AnyLine
+from lifecycle.domain import pricing
 from lifecycle.domain.periods import Month
 from lifecycle.domain.pricing import CENT, ZERO, Line
-from lifecycle.models import Invoice, PriceList, Project
+from lifecycle.models import Invoice, InvoiceLine, PriceList, Project
+from lifecycle.services import invoices as service
 from lifecycle.services import prices
 
 
@@ -45,28 +48,65 @@ def net(lines: object) -> Decimal:
 
 
 @dataclass(frozen=True, slots=True)
+class Changed:
+    """A line that would be another, with its amounts; None: there it is not. `line` says what it is."""
+
+    line: AnyLine
+    name: str
+    before: Decimal | None
+    after: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
-    """What a run would do with a project's month. `kept` is the net of the draft there is; None: there is none."""
+    """What a run would do with a project's month. `kept` is the net of the draft there is; None: there is none.
+
+    `changes` are the lines in which that draft and the month as it is derived now differ.
+    """
 
     project: Project
     month: Month
     kept: Decimal | None
     derived: Decimal
     would_issue: bool
-
-    @property
-    def differs(self) -> bool:
-        """Whether the draft would be written anew."""
-        return self.kept != self.derived
+    differs: bool
+    changes: tuple[Changed, ...] = ()
 
 
 def of_run(now: datetime) -> Iterator[Step]:
     """The steps of a run, in its order; nothing is written."""
     seller = prices.seller()
     for project in Project.objects.order_by("pk").iterator():
-        kept = dict(Invoice.objects.filter(project=project, status="draft").values_list("month", "net"))
+        drafts = {row.month: row for row in Invoice.objects.filter(project=project, status=Invoice.Status.DRAFT)}
         for month in invoices.months_to_do(project, now):
-            found = invoices.derive(project, month)
-            if found.lines or str(month) in kept:
-                old = bool(seller and found.lines and found.until + timedelta(days=seller.issue_after_days) <= now)
-                yield Step(project, month, kept.get(str(month)), net(found.lines), old)
+            found, kept = invoices.derive(project, month), drafts.get(str(month))
+            if not found.lines and kept is None:
+                continue
+            old = bool(seller and found.lines and found.until + timedelta(days=seller.issue_after_days) <= now)
+            differs = kept is None or kept.digest != service.digest_of(project, found)
+            changes = tuple(_changes(kept, found.lines)) if kept and differs else ()
+            yield Step(project, month, kept.net if kept else None, net(found.lines), old, differs, changes)
+
+
+_Key = tuple[str, ...]
+
+
+def _changes(kept: Invoice, lines: Sequence[Line]) -> Iterator[Changed]:
+    """In the order of what is derived, and then what is gone."""
+    before = {_key_of_row(row): row for row in kept.lines.order_by("position")}
+    names = service.names_of(kept.project, lines)
+    for line in lines:
+        old = before.pop(_key(line, line.resource), None)
+        if old is None or (old.amount, Decimal(old.quantity), old.rate) != (line.amount, line.quantity, line.rate):
+            yield Changed(line, names.get(line.resource, ""), old.amount if old else None, line.amount)
+    for row in before.values():
+        yield Changed(row, row.name, row.amount, None)
+
+
+def _key(line: AnyLine, resource: str) -> _Key:
+    return (line.sort, resource, line.item, line.kind, line.zone, str(line.version), line.reference[:300])
+
+
+def _key_of_row(row: InvoiceLine) -> _Key:
+    image = pricing.image_resource(row.image_id) if row.image_id else ""
+    return _key(row, str(row.vm_id) if row.vm_id else image)

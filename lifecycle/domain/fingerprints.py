@@ -14,9 +14,16 @@ TAGS_MOVED = mark("Supplied fingerprint does not match current tags fingerprint.
 LABELS_MOVED = mark("Labels fingerprint either invalid or resource labels have changed.")
 
 
+_as_json = json.JSONEncoder(sort_keys=True, ensure_ascii=True).encode
+
+
 def fingerprint(value: Any) -> str:
     """Eight bytes of a hash of `value` (JSON), in base64."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=True)
+    return fingerprint_of_text(_as_json(value))
+
+
+def fingerprint_of_text(text: str) -> str:
+    """Eight bytes of a hash of `text`, in base64."""
     return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()[:8]).decode()
 
 

@@ -169,6 +169,7 @@ class Metered:
         broke_in: the state it came from, of a REPAIRING.
         noticed_at: when a REPAIRING was recorded; it began at the last proof of life.
         by_failure: whether a TERMINATED is the end of a repair that failed.
+        excused: announced maintenance of its host, from and to, in the order of the beginnings.
     """
 
     state: State
@@ -178,6 +179,7 @@ class Metered:
     broke_in: State | None = None
     noticed_at: datetime | None = None
     by_failure: bool = False
+    excused: tuple[tuple[datetime, datetime], ...] = ()
 
 
 @dataclass(slots=True)
@@ -188,7 +190,8 @@ class Usage:
         by_state: seconds in each state; those that never occurred are zero.
         billed: the amounts to be rated.
         up, down: seconds in the SLA. REPAIRING is in neither; down is the time from the last proof of life
-            until REPAIRING was recorded, and TERMINATED by a failure until the next start.
+            until REPAIRING was recorded, and TERMINATED by a failure until the next start; announced maintenance
+            is in neither.
     """
 
     by_state: dict[State, Decimal] = field(default_factory=lambda: dict.fromkeys(State, ZERO))
@@ -224,10 +227,19 @@ def add_up(intervals: Iterable[Metered], since: datetime, until: datetime) -> Us
         if each.state in IN_SLA:
             usage.up += length
         elif each.state is State.TERMINATED and each.by_failure:
-            usage.down += length
+            usage.down += _outside(start, end, each.excused)
         elif each.state in UNBILLED_REPAIR and each.broke_in in IN_SLA and each.noticed_at:
-            usage.down += seconds(min(end, each.noticed_at) - start)
+            usage.down += _outside(start, min(end, each.noticed_at), each.excused)
     return usage
+
+
+def _outside(start: datetime, end: datetime, windows: Iterable[tuple[datetime, datetime]]) -> Decimal:
+    """Seconds of [start, end) that are in none of the windows, which come in the order of their beginnings."""
+    length = ZERO
+    for begin, stop in windows:
+        length += seconds(min(begin, end) - start)
+        start = max(start, min(stop, end))
+    return length + seconds(end - start)
 
 
 def _within(

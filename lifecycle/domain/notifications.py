@@ -23,6 +23,7 @@ class Kind(StrEnum):
     MEMBERSHIP = "membership"
     BUDGET = "budget"
     SCHEDULE = "schedule"
+    MAINTENANCE = "maintenance"
 
 
 _BOTH: Final = frozenset(Way)
@@ -38,6 +39,7 @@ DEFAULTS: Final[dict[Kind, frozenset[Way]]] = {
     Kind.MEMBERSHIP: _HERE,
     Kind.BUDGET: _BOTH,
     Kind.SCHEDULE: _BOTH,
+    Kind.MAINTENANCE: _BOTH,
 }
 
 

@@ -13,6 +13,7 @@ from lifecycle.models.history import Event, Transition
 from lifecycle.models.images import Image, ImageImport
 from lifecycle.models.invoices import CreditUse, Invoice, InvoiceLine, Numbering, Payment, Reminder
 from lifecycle.models.keys import SSHKey
+from lifecycle.models.maintenance import Maintenance
 from lifecycle.models.metering import ImageChange, ImageInterval, MeteringInterval
 from lifecycle.models.networks import Address, Network
 from lifecycle.models.operations import Operation, OperationStep
@@ -73,6 +74,7 @@ __all__ = [
     "InvoiceLine",
     "LibvirtEvent",
     "MachineType",
+    "Maintenance",
     "Membership",
     "MeteringInterval",
     "Network",

@@ -19,8 +19,9 @@ from lifecycle.domain.transitions import Action, Asker
 from lifecycle.models import VM, Disk, Finding, Image, MachineType, Project
 from lifecycle.services import capacity, networks, operations, quotas
 from lifecycle.services.db import lock_project, service
-from lifecycle.services.findings import custom_type, refuse_taken, still_open
+from lifecycle.services.findings import refuse_taken, still_open
 from lifecycle.services.transitions import born
+from lifecycle.services.vms import custom_type
 
 GIB: Final = 2**30
 FROM_A_DISK: Final = mark("It was made around a disk that was found on its host.")

@@ -14,7 +14,6 @@ from django.db import transaction
 log = logging.getLogger(__name__)
 
 TASK = "lifecycle.run_operation"
-QUEUE = "operations"
 #: After a failure the bell is left alone for so long, so that a dead broker costs a request nothing.
 SILENT_SECONDS = 5.0
 
@@ -31,7 +30,7 @@ def _send(operation_id: UUID, seconds: float) -> None:
     if time.monotonic() < _silent_until:
         return
     try:
-        current_app.send_task(TASK, args=[str(operation_id)], queue=QUEUE, countdown=seconds or None, retry=False)
+        current_app.send_task(TASK, args=[str(operation_id)], countdown=seconds or None, retry=False)
     except Exception as error:
         _silent_until = time.monotonic() + SILENT_SECONDS
         log.warning("the bell for operation %s did not ring (%s); the sweep will find it", operation_id, error)

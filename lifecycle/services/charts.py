@@ -159,7 +159,8 @@ def _with_gaps(points: dict[int, Summary], step: int) -> tuple[list[int], list[S
 def _bands(vm: VM, begin: int, end: int) -> list[Band]:
     since = datetime.fromtimestamp(begin, UTC)
     spans = MeteringInterval.objects.filter(Q(ended_at__isnull=True) | Q(ended_at__gt=since), vm=vm)
-    rows = spans.filter(started_at__lt=datetime.fromtimestamp(end, UTC)).order_by("-started_at")
+    # Also one that began within the last second, which is cut off: it is what the VM is now.
+    rows = spans.filter(started_at__lt=datetime.fromtimestamp(end + 1, UTC)).order_by("-started_at")
     found = rows.values_list("started_at", "ended_at", "state")[:BANDS_MAX]
     bands = [
         Band(max(begin, int(start.timestamp())), min(end, int(stop.timestamp())) if stop else end, state)

@@ -21,12 +21,12 @@ from lifecycle.domain.quotas import Amounts
 from lifecycle.domain.states import HOLDS_COMPUTE, State
 from lifecycle.domain.text import mark
 from lifecycle.domain.transitions import Action, Asker
-from lifecycle.models import VM, Cleanup, Disk, Finding, MachineType, Project, User
+from lifecycle.models import VM, Cleanup, Disk, Finding, Project, User
 from lifecycle.realtime import publish
 from lifecycle.services import capacity, config_changes, operations, quotas
 from lifecycle.services.db import lock_project, service
 from lifecycle.services.transitions import move
-from lifecycle.services.vms import request_action
+from lifecycle.services.vms import custom_type, request_action
 
 GONE: Final = mark("It is gone by itself.")
 SETTLED: Final = mark("It is settled, as was chosen.")
@@ -214,13 +214,6 @@ def settle(finding: Finding, because: str) -> bool:
 def cannot(finding: Finding, problem: str) -> None:
     """Say why the choice could not be carried out; it is tried again."""
     Finding.objects.filter(pk=finding.pk, closed_at__isnull=True, choice=finding.choice).update(problem=problem[:300])
-
-
-def custom_type(vcpus: int, memory_mib: int) -> MachineType:
-    """The custom machine type of a size that was found, not asked for: it need not be one that is offered."""
-    values = {"family": "custom", "vcpus": vcpus, "memory_mib": memory_mib, "retired": True}
-    found, _made = MachineType.objects.get_or_create(name=f"custom-{vcpus}-{memory_mib}", defaults=values)
-    return found
 
 
 # -- what a choice does to a VM's record -----------------------------------------------------------

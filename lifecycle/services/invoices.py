@@ -67,13 +67,22 @@ def write_draft(project: Project, draft: Draft) -> Invoice | None:
         _remove(row)
         return None
     head = _head(project, draft)
-    digest = hashlib.sha256(draft.canonical + json.dumps(head, sort_keys=True, default=str).encode()).hexdigest()
+    digest = _digest(draft, head)
     if row and row.digest == digest:
         return row
     _remove(row)
     made = Invoice.objects.create(project=project, month=draft.month, digest=digest, **head)
     _write_lines(made, draft.lines)
     return made
+
+
+def digest_of(project: Project, draft: Draft) -> str:
+    """What the draft's digest would be: by it an unchanged month is known, whatever its sum."""
+    return _digest(draft, _head(project, draft))
+
+
+def _digest(draft: Draft, head: dict[str, Any]) -> str:
+    return hashlib.sha256(draft.canonical + json.dumps(head, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _remove(row: Invoice | None) -> None:
@@ -121,14 +130,19 @@ def _customer(row: BillingAccount) -> dict[str, str]:
 
 
 def _write_lines(invoice: Invoice, lines: Sequence[Line]) -> None:
-    resources = {line.resource for line in lines if line.resource}
-    numbers = {key: pricing.image_of(key) for key in resources}
-    vms = VM.objects.filter(project=invoice.project, pk__in=[UUID(key) for key in resources if numbers[key] is None])
-    images = Image.objects.filter(project=invoice.project, pk__in=[n for n in numbers.values() if n is not None])
-    names = {str(pk): name for pk, name in vms.values_list("pk", "name")}
-    names |= {pricing.image_resource(pk): name for pk, name in images.values_list("pk", "name")}
+    names = names_of(invoice.project, lines)
     rows = [_line(invoice, number, line, names) for number, line in enumerate(lines, 1)]
     InvoiceLine.objects.bulk_create(rows, batch_size=LINES_AT_ONCE)
+
+
+def names_of(project: Project, lines: Iterable[Line]) -> dict[str, str]:
+    """Resource -> what the VM or image of a line is called: two queries."""
+    resources = {line.resource for line in lines if line.resource}
+    numbers = {key: pricing.image_of(key) for key in resources}
+    vms = VM.objects.filter(project=project, pk__in=[UUID(key) for key in resources if numbers[key] is None])
+    images = Image.objects.filter(project=project, pk__in=[n for n in numbers.values() if n is not None])
+    names = {str(pk): name for pk, name in vms.values_list("pk", "name")}
+    return names | {pricing.image_resource(pk): name for pk, name in images.values_list("pk", "name")}
 
 
 def _line(invoice: Invoice, position: int, line: Line, names: dict[str, str]) -> InvoiceLine:

@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import groupby
 from uuid import UUID
 
-from django.db.models import F, OuterRef, QuerySet, Subquery, Sum
+from django.db.models import Case, F, OuterRef, QuerySet, Subquery, Sum, When
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -17,7 +17,7 @@ from lifecycle.domain import metering
 from lifecycle.domain.metering import Change, Difference, Metered, Shape, Span, Usage
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action
-from lifecycle.models import VM, Disk, MeteringInterval, Project, Transition
+from lifecycle.models import VM, Disk, Maintenance, MeteringInterval, Project, Repair, Transition
 from lifecycle.services.db import lock_project_of, service
 
 #: VMs whose log is read at once by a check.
@@ -110,7 +110,7 @@ def usage_by_vm(vms: QuerySet[VM], since: datetime, until: datetime | None = Non
     until = min(until or now, now)
     rows = MeteringInterval.objects.filter(vm__in=vms, started_at__lt=until).exclude(ended_at__lte=since)
     found: dict[str, Usage] = {}
-    for vm_id, intervals in groupby(_metered_by_vm(rows), key=lambda pair: pair[0]):
+    for vm_id, intervals in groupby(_metered_by_vm(rows, since, until), key=lambda pair: pair[0]):
         found[str(vm_id)] = metering.add_up((interval for _id, interval in intervals), since, until)
     return found
 
@@ -119,33 +119,42 @@ def _usage(rows: QuerySet[MeteringInterval], since: datetime, until: datetime | 
     now = timezone.now()
     until = min(until or now, now)
     rows = rows.filter(started_at__lt=until).exclude(ended_at__lte=since)
-    return metering.add_up(_metered(rows), since, until)
+    return metering.add_up(_metered(rows, since, until), since, until)
 
 
-def _metered(rows: QuerySet[MeteringInterval]) -> Iterator[Metered]:
+def _metered(rows: QuerySet[MeteringInterval], since: datetime, until: datetime) -> Iterator[Metered]:
     """The intervals with why and when they began."""
-    return (interval for _vm, interval in _metered_by_vm(rows))
+    return (interval for _vm, interval in _metered_by_vm(rows, since, until))
 
 
-def _metered_by_vm(rows: QuerySet[MeteringInterval]) -> Iterator[tuple[UUID, Metered]]:
+def _metered_by_vm(
+    rows: QuerySet[MeteringInterval], since: datetime, until: datetime
+) -> Iterator[tuple[UUID, Metered]]:
     """The same with their VM's id, VM by VM.
 
     A start that failed leaves a VM TERMINATED for the reason it was so before: the last transition into
-    TERMINATED that is not a start's tells it. REPAIRING becomes TERMINATED by a failure alone.
+    TERMINATED that is not a start's tells it. REPAIRING becomes TERMINATED by a failure alone. Maintenance is that of
+    the host on which the VM failed; it is read when the first failure is met.
     """
+    announced = _Announced(since, until)
     stopped = Transition.objects.filter(vm=OuterRef("vm"), to_state=State.TERMINATED, id__lte=OuterRef("opened_by"))
     cause = stopped.exclude(action=Action.START).order_by("-id").values("from_state")[:1]
-    found = rows.annotate(stopped_in=Subquery(cause), noticed_at=F("opened_by__recorded_at")).order_by("vm_id")
-    for vm_id, state, start, end, came_from, noticed_at, stopped_in, *shape in found.values_list(
-        "vm_id",
-        "state",
-        "started_at",
-        "ended_at",
-        "opened_by__from_state",
-        "noticed_at",
-        "stopped_in",
-        *_INTERVAL_SHAPE,
-    ).iterator(chunk_size=ROWS_AT_ONCE):
+    found = rows.annotate(stopped_in=Subquery(cause), noticed_at=F("opened_by__recorded_at"), failed_on=_failed_on())
+    for vm_id, state, start, end, came_from, noticed_at, stopped_in, host_id, *shape in (
+        found.order_by("vm_id")
+        .values_list(
+            "vm_id",
+            "state",
+            "started_at",
+            "ended_at",
+            "opened_by__from_state",
+            "noticed_at",
+            "stopped_in",
+            "failed_on",
+            *_INTERVAL_SHAPE,
+        )
+        .iterator(chunk_size=ROWS_AT_ONCE)
+    ):
         metered = Metered(
             State(state),
             Shape(*shape),
@@ -154,8 +163,37 @@ def _metered_by_vm(rows: QuerySet[MeteringInterval]) -> Iterator[tuple[UUID, Met
             broke_in=State(came_from) if came_from else None,
             noticed_at=noticed_at,
             by_failure=stopped_in == State.REPAIRING,
+            excused=announced.of(host_id),
         )
         yield vm_id, metered
+
+
+def _failed_on() -> Case:
+    """The host of the last repair before the interval, of those that may be downtime."""
+    repair = Repair.objects.filter(vm=OuterRef("vm"), opened_at__lte=OuterRef("started_at"))
+    host = repair.order_by("-opened_at", "-pk").values("host")[:1]
+    return Case(When(state__in=[State.REPAIRING, State.TERMINATED], then=Subquery(host)))
+
+
+Windows = tuple[tuple[datetime, datetime], ...]
+
+
+class _Announced:
+    """Maintenance in a span of time, host by host: one query, when it is asked for the first time."""
+
+    def __init__(self, since: datetime, until: datetime) -> None:
+        self._rows = Maintenance.objects.filter(cancelled_at__isnull=True, starts_at__lt=until, ends_at__gt=since)
+        self._found: dict[int, Windows] | None = None
+
+    def of(self, host_id: int | None) -> Windows:
+        """From and to of each, in the order of the beginnings."""
+        if host_id is None:
+            return ()
+        if self._found is None:
+            rows = self._rows.order_by("host", "starts_at").values_list("host", "starts_at", "ends_at")
+            by_host = groupby(rows, key=lambda row: row[0])
+            self._found = {host: tuple((start, end) for _host, start, end in mine) for host, mine in by_host}
+        return self._found.get(host_id, ())
 
 
 _INTERVAL_SHAPE = ("machine_type", "vcpus", "memory_mib", "disk_gib", "family", "zone")

@@ -102,6 +102,14 @@ def budget(project: Project, text: str, values: Mapping[str, str]) -> None:
     _tell(_users_of(project), Kind.BUDGET, text, values, project, path)
 
 
+def maintenance(project: Project, text: str, values: Mapping[str, str]) -> None:
+    """Tell those who can act that hosts of the project's VMs will be worked on, or not. Needs an open transaction.
+
+    `text` is marked, and so are its translations.
+    """
+    _tell(_users_of(project), Kind.MAINTENANCE, text, values, project, f"/projects/{project.slug}/vms/")
+
+
 def _users_of(project: Project) -> list[User]:
     """The members who can start and stop its VMs."""
     roles: list[Role] = roles_with(Right.USE_VMS)

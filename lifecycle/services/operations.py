@@ -19,9 +19,9 @@ from django.utils import timezone
 
 from lifecycle import tracing
 from lifecycle.domain.access import Right
-from lifecycle.domain.errors import ActionNotAllowed, OperationCancelled, OperationPreempted
+from lifecycle.domain.errors import ActionNotAllowed, OperationCancelled, OperationPreempted, RequestIdReused
 from lifecycle.domain.transitions import Action, Asker, may_cancel
-from lifecycle.models import VM, Change, Operation, OperationStep, User
+from lifecycle.models import VM, Change, Operation, OperationStep, Project, User
 from lifecycle.realtime import publish
 from lifecycle.services import bell, notifications, webhooks
 from lifecycle.services.access import authorise, require
@@ -69,6 +69,25 @@ def open_operation(
     )
     bell.ring(operation.id)
     return operation
+
+
+def of_request(project: Project, request_id: UUID | None) -> Operation | Change | None:
+    """What a request with this id did before, whether it was work or a change of settings."""
+    if request_id is None:
+        return None
+    asked = {"project": project, "request_id": request_id}
+    return Operation.objects.filter(**asked).first() or Change.objects.filter(**asked).first()
+
+
+def reused(request_id: UUID, action: str, name: str) -> RequestIdReused:
+    """The refusal of an id that stands for another request, namely `action` of the VM `name`."""
+    return RequestIdReused(
+        "The request id %(id)s was used before, for another request (%(action)s of %(name)s). Use a new one.",
+        field="request_id",
+        id=request_id,
+        action=action,
+        name=name,
+    )
 
 
 def current(vm_id: UUID) -> Operation | None:

@@ -14,7 +14,7 @@ from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action
 from lifecycle.models import VM, Change, Disk, User
 from lifecycle.realtime import publish
-from lifecycle.services import audit, config_changes, quotas, vm_details
+from lifecycle.services import audit, config_changes, operations, quotas, vm_details
 from lifecycle.services.access import authorise
 from lifecycle.services.db import lock_project, service
 from lifecycle.services.vm_metadata import metadata_of, seeded_fields
@@ -154,11 +154,19 @@ def set_disk_auto_delete(vm: VM, disk: Disk, on: bool, *, user: User | None, req
 def _change(
     vm: VM, kind: str, apply: Apply, user: User | None, request_id: UUID | None, right: Action = Action.START
 ) -> Change:
-    """Under the project's lock: authorise, change, write it down, tell. The same request again changes nothing."""
+    """Under the project's lock: authorise, change, write it down, tell. The same request again changes nothing.
+
+    Raises:
+        RequestIdReused: the id stands for another kind of change, or for that of another VM.
+    """
     project = lock_project(vm.project_id)
     authorise(project, user, right)
-    if request_id and (again := Change.objects.filter(project=project, request_id=request_id).first()):
+    again = operations.of_request(project, request_id)
+    if isinstance(again, Change) and (again.kind, again.vm_id) == (kind, vm.pk):
         return again
+    if again is not None and request_id is not None:
+        what = again.kind if isinstance(again, Change) else again.action
+        raise operations.reused(request_id, what, again.target_name)
     row = VM.objects.live().select_for_update(of=("self",)).select_related("image", "project").filter(pk=vm.pk).first()
     if row is None:
         raise NotFound("The VM %(name)s does not exist any more.", name=vm.name)

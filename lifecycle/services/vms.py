@@ -17,12 +17,11 @@ from lifecycle.domain.errors import (
     NameTaken,
     NotFound,
     OperationInProgress,
-    RequestIdReused,
 )
 from lifecycle.domain.metadata import check_metadata, check_tags
 from lifecycle.domain.quotas import Amounts
 from lifecycle.domain.transitions import TABLE, Action, Asker, allowed_actions, may_preempt, may_start
-from lifecycle.models import VM, Disk, Image, MachineType, Operation, Project, User, Zone
+from lifecycle.models import VM, Change, Disk, Image, MachineType, Operation, Project, User, Zone
 from lifecycle.models.images import Firmware, Kind
 from lifecycle.realtime import publish
 from lifecycle.services import audit, budgets, config_changes, networks, operations, quotas
@@ -217,22 +216,16 @@ def _same_request(
     project: Project, request_id: UUID | None, action: Action, *, vm: VM | None = None, digest: str = ""
 ) -> Operation | None:
     """The operation that this request opened before. Raises `RequestIdReused` when it asked for something else."""
-    if request_id is None:
+    found = operations.of_request(project, request_id)
+    if found is None or request_id is None:
         return None
-    found = Operation.objects.filter(project=project, request_id=request_id).first()
-    if found is None:
-        return None
+    if isinstance(found, Change):
+        raise operations.reused(request_id, found.kind, found.target_name)
     same_vm = vm is None or found.vm_id == vm.pk
     # An operation of the version before has no digest: it is taken to be the same.
     if found.action == action and same_vm and found.data.get("digest", digest) == digest:
         return found
-    raise RequestIdReused(
-        "The request id %(id)s was used before, for another request (%(action)s of %(name)s). Use a new one.",
-        field="request_id",
-        id=request_id,
-        action=found.action,
-        name=found.target_name,
-    )
+    raise operations.reused(request_id, found.action, found.target_name)
 
 
 def _live(vm: VM) -> VM:
@@ -310,15 +303,18 @@ def machine_type_of(name: str) -> MachineType:
     else:
         found = MachineType.objects.filter(name=name).first()
     if found is None and (shape := guests.parse_custom_machine_type(name)):
-        vcpus, memory_mib = guests.check_shape(*shape)
-        found, _made = MachineType.objects.get_or_create(
-            name=f"custom-{vcpus}-{memory_mib}",
-            defaults={"family": "custom", "vcpus": vcpus, "memory_mib": memory_mib, "retired": True},
-        )
+        found = custom_type(*guests.check_shape(*shape))
     if found is None or (found.retired and found.family != "custom"):
         raise InvalidInput(
             "There is no machine type %(value)s. Choose one from the list.", field="machine_type", value=name or "–"
         )
+    return found
+
+
+def custom_type(vcpus: int, memory_mib: int) -> MachineType:
+    """The custom machine type of a size, made at its first use. One that was found need not be one that is offered."""
+    values = {"family": "custom", "vcpus": vcpus, "memory_mib": memory_mib, "retired": True}
+    found, _made = MachineType.objects.get_or_create(name=f"custom-{vcpus}-{memory_mib}", defaults=values)
     return found
 
 

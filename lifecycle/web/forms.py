@@ -1,6 +1,5 @@
 """Forms: they parse and say all that is wrong at once; the rules themselves are the domain's."""
 
-import zoneinfo
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -18,6 +17,7 @@ from lifecycle.models.images import Firmware
 from lifecycle.models.prices import LANGUAGE_CHOICES
 from lifecycle.models.projects import ROLE_CHOICES
 from lifecycle.services import tokens
+from lifecycle.services.accounts import time_zones
 from lifecycle.services.image_imports import ImportRequest
 from lifecycle.services.vms import VMRequest
 from lifecycle.web.refusals import text_of
@@ -391,7 +391,7 @@ class TokenForm(PortalForm):
 def _zone_choices() -> list[tuple[str, Any]]:
     """Time zones by continent, as groups of a select."""
     groups: dict[str, list[tuple[str, str]]] = {}
-    for name in sorted(zoneinfo.available_timezones()):
+    for name in sorted(time_zones()):
         area, _slash, place = name.partition("/")
         if place and area not in {"Etc", "SystemV", "posix", "right"}:
             groups.setdefault(area, []).append((name, place.replace("_", " ").replace("/", " – ")))

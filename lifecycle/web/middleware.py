@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone, translation
 
 from lifecycle import tracing
+from lifecycle.services.accounts import time_zones
 from lifecycle.services.audit import Channel, Origin, coming_from
 
 TIME_ZONE_COOKIE = "vmportal_time_zone"
@@ -88,7 +89,7 @@ class UserPreferencesMiddleware:
 
 def _zone(name: str) -> zoneinfo.ZoneInfo | None:
     """The zone of that name; None (the site's own) for an empty or unknown one."""
-    if not name or name not in zoneinfo.available_timezones():
+    if not name or name not in time_zones():
         return None
     return zoneinfo.ZoneInfo(name)
 

@@ -1,7 +1,10 @@
 """A refused request, said well: what is wrong and what to do, with the error's own HTTP status."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext_lazy as _
@@ -45,6 +48,17 @@ def refusal_of(error: DomainError) -> Refusal:
     """The error for a page."""
     title = _TITLES.get(error.code, _("This was refused"))
     return Refusal(str(title), text_of(error), str(_HINTS.get(error.code, "")), error.http_status)
+
+
+@contextmanager
+def told(request: HttpRequest, success: str) -> Iterator[None]:
+    """Do what is inside; the next page says how it went: `success`, or why it was refused."""
+    try:
+        yield
+    except DomainError as error:
+        messages.error(request, text_of(error))
+    else:
+        messages.success(request, success)
 
 
 def refusal_fragment(request: HttpRequest, refusal: Refusal) -> HttpResponse:

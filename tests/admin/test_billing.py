@@ -11,15 +11,15 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from lifecycle.billing import invoices
+from lifecycle.billing import effects, invoices
 from lifecycle.domain.periods import Month
 from lifecycle.domain.pricing import Item
-from lifecycle.models import Credit, GroupGrant, Host, Invoice, Payment, PriceList, Project, Seller, User
+from lifecycle.models import VM, Credit, GroupGrant, Host, Invoice, Payment, PriceList, Project, Seller, User
 from lifecycle.services import bootstrap as service
 from lifecycle.services import prices
 from lifecycle.services.bootstrap import BILLING_GROUP, bootstrap
 from tests import factories
-from tests.billing.tools import MARCH, feb, price_list, vm_born
+from tests.billing.tools import MARCH, feb, image_born, price_list, start, stop, vm_born
 
 RUN = "/admin/lifecycle/invoice/run/"
 
@@ -96,6 +96,40 @@ def test_a_run_is_looked_at_and_then_done(admin_client: Client, used: Project, s
         assert "is issued" in admin_client.get(RUN, follow=True).content.decode()
         admin_client.post(RUN)
     assert Invoice.objects.get().number == "VMP-000001"
+
+
+def test_a_dry_run_names_the_lines_that_change_even_when_the_sum_does_not(
+    admin_client: Client, used: Project, seller: Seller
+) -> None:
+    """A credit lapsed, and a day of one VM became a day of another: 672.00 less 5.00 before, 672.00 after."""
+    credit = prices.grant_credit(used, Decimal(5), "sorry", user=None)
+    image_born(used, feb(1), "base", 1024)
+    assert invoices.draft(used, Month(2026, 2))
+    vm = VM.objects.get()
+    stop(vm, feb(10))
+    start(vm, feb(11))
+    vm_born(used, feb(28), "web-2")
+    Credit.objects.filter(pk=credit.pk).update(expires_at=feb(2))
+    with time_machine.travel(MARCH + timedelta(days=1)):
+        [step] = effects.of_run(timezone.now())
+        admin_client.get("/projects/")
+        page = admin_client.get(RUN, follow=True).content.decode()
+    assert (step.kept, step.derived, step.differs, step.would_issue) == (Decimal(667), Decimal(672), True, False)
+    found = [(each.name, each.line.sort, each.before, each.after) for each in step.changes]
+    assert found == [
+        ("web-1", "usage", Decimal(672), Decimal(648)),
+        ("web-2", "usage", None, Decimal(24)),
+        ("", "credit", Decimal(-5), None),
+    ]
+    for text in ("3 lines differ", "648.00", "−5.00", "is drafted anew"):
+        assert text in page
+    with time_machine.travel(MARCH + timedelta(days=1)):
+        invoices.draft(used, Month(2026, 2))
+        [step] = effects.of_run(timezone.now())
+        assert (step.differs, step.changes) == (False, ())
+        prices.change_account(used, {"name": "Lab GmbH"}, user=None)  # the document changes, its lines do not
+        [step] = effects.of_run(timezone.now())
+        assert (step.differs, step.changes) == (True, ())
 
 
 def test_invoices_are_issued_taken_back_and_exported(admin_client: Client, used: Project, seller: Seller) -> None:

@@ -17,6 +17,7 @@ from lifecycle.services import alerts, periodic
 from lifecycle.services.bootstrap import bootstrap
 from lifecycle.services.periodic import OWN, PERIODIC
 from tests import factories
+from tests.conftest import CHECKOUT
 from vmportal.celery import app
 
 pytestmark = [pytest.mark.bothdb, pytest.mark.django_db]
@@ -39,6 +40,22 @@ def test_every_task_is_a_row_that_celery_knows() -> None:
     app.loader.import_default_modules()
     assert set(PeriodicTask.objects.values_list("task", flat=True)) == set(OWN) <= set(app.tasks)
     assert all(own.seconds <= own.most for own in PERIODIC)
+
+
+def test_every_task_goes_to_a_queue_that_the_workers_listen_to() -> None:
+    app.loader.import_default_modules()
+    queues = {
+        name: app.amqp.router.route({}, name)["queue"].name for name in app.tasks if name.startswith("lifecycle.")
+    }
+    assert queues["lifecycle.run_operation"] == "operations"
+    assert {name for name, queue in queues.items() if queue == "reconcile"} == {
+        "lifecycle.reconcile_host",
+        "lifecycle.verify_images_of",
+    }
+    heard = "operations,reconcile,periodic"
+    assert set(queues.values()) == set(heard.split(","))
+    for starts_workers in ("vmportal/launcher/supervisor.py", "docker-compose.yml"):
+        assert heard in (CHECKOUT / starts_workers).read_text()
 
 
 def test_run_again_it_changes_nothing_and_reports_nothing() -> None:

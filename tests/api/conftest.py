@@ -101,4 +101,9 @@ def body_of(name: str = "new-1", **more: Any) -> dict[str, Any]:
     }
 
 
+def disks(**more: Any) -> list[dict[str, Any]]:
+    """The boot disk of `body_of` with more said of it."""
+    return [{"boot": True, "autoDelete": True, "initializeParams": {"sourceImage": "global/images/tiny"}, **more}]
+
+
 INSTANCES = "/zones/zone-a/instances"

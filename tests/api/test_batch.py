@@ -84,6 +84,11 @@ def test_what_is_no_batch_is_refused(body: bytes, kind: str, api: Program) -> No
 
 
 def test_a_part_that_leads_elsewhere_is_refused(api: Program, vm: VM) -> None:
-    body, kind = body_of(("GET", "/admin/", ""), ("BREW", "/compute/v1/projects/lab", ""), secret=api.secret)
+    parts = [
+        ("GET", "/admin/", ""),
+        ("BREW", "/compute/v1/projects/lab", ""),
+        ("GET", "https://[/compute/v1/projects/lab", ""),
+    ]
+    body, kind = body_of(*parts, secret=api.secret)
     text = Client().post("/batch/compute/v1", body, content_type=kind).content.decode()
-    assert [line.split()[1] for line in text.splitlines() if line.startswith("HTTP/1.1")] == ["400", "400"]
+    assert [line.split()[1] for line in text.splitlines() if line.startswith("HTTP/1.1")] == ["400"] * 3

@@ -35,6 +35,7 @@ LOOKS = [
     "/aggregated/subnetworks",
     "/global/firewalls",
     "/global/firewalls/default-allow-internal",
+    "/global/snapshots",
 ]
 
 
@@ -100,6 +101,15 @@ def test_a_custom_machine_type_has_its_shape_and_its_limits(api: Program, catalo
     assert (shape["guestCpus"], shape["memoryMb"]) == (2, 512)
     api("GET", "/zones/zone-a/machineTypes/custom-900-512")
     assert api.status == 400
+
+
+@pytest.mark.parametrize("path", ["/global/snapshots", "/zones/zone-a/disks/web-1/createSnapshot"])
+def test_there_are_no_snapshots_and_none_is_made(path: str, api: Program, vm: VM) -> None:
+    assert "items" not in api("GET", "/global/snapshots")
+    api("GET", "/global/snapshots/before")
+    assert api.status == 404
+    answer = api("POST", path, {"name": "before"})
+    assert (api.status, answer["error"]["errors"][0]["reason"]) == (400, "unsupportedOperation")
 
 
 def test_a_project_is_found_by_its_number(api: Program, project: Project, vm: VM) -> None:

@@ -1,5 +1,6 @@
 """Instances: created, looked at, acted upon, and refused as Compute Engine refuses."""
 
+import json
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from lifecycle.domain.states import State
 from lifecycle.models import VM, Disk, Host, Operation, Project, Quota, User
 from tests import factories
-from tests.api.conftest import INSTANCES, Program, Programs, body_of
+from tests.api.conftest import INSTANCES, Program, Programs, body_of, disks
 
 ROOT = "https://testserver/compute/v1/projects/lab"
 
@@ -61,8 +62,17 @@ def test_every_form_of_a_reference_is_understood(
 def test_what_clients_ask_for_by_default_and_nobody_gives_is_warned_of(api: Program, host: Host, catalog: None) -> None:
     interfaces = [{"network": "global/networks/default", "accessConfigs": [{"type": "ONE_TO_ONE_NAT"}]}]
     accounts = [{"email": "default", "scopes": ["https://www.googleapis.com/auth/logging.write"]}]
-    operation = api("POST", INSTANCES, body_of(networkInterfaces=interfaces, serviceAccounts=accounts))
-    assert [w["code"] for w in operation["warnings"]] == ["FIELD_VALUE_OVERRIDEN"] * 2
+    named = disks(deviceName="new-1")
+    operation = api("POST", INSTANCES, body_of(networkInterfaces=interfaces, serviceAccounts=accounts, disks=named))
+    assert [w["code"] for w in operation["warnings"]] == ["FIELD_VALUE_OVERRIDEN"] * 3
+
+
+def test_what_the_product_gives_anyway_is_not_warned_of(api: Program, host: Host, catalog: None) -> None:
+    params = {"sourceImage": "global/images/tiny", "architecture": "X86_64"}
+    plain = disks(deviceName="boot", interface="SCSI", index=0, initializeParams=params)
+    operation = api("POST", INSTANCES, body_of(disks=plain, networkInterfaces=[{"nicType": "VIRTIO_NET"}]))
+    assert api.status == 200
+    assert "warnings" not in operation
 
 
 @pytest.mark.parametrize(
@@ -82,6 +92,8 @@ def test_what_clients_ask_for_by_default_and_nobody_gives_is_warned_of(api: Prog
         ({"machineType": "n1-standard-1"}, "invalid"),
         ({"machineType": "zones/zone-a/disks/tiny-1"}, "invalid"),
         ({"machineType": None}, "invalid"),
+        ({"machineType": "https://[/zones/zone-a/machineTypes/tiny-1"}, "invalid"),
+        ({"labels": json.loads('{"a":' * 300 + "1" + "}" * 300)}, "parseError"),
         ({"disks": []}, "invalid"),
         ({"disks": "all"}, "invalid"),
         ({"disks": [{"boot": True, "source": "zones/zone-a/disks/old"}]}, "unsupportedOperation"),
@@ -89,6 +101,14 @@ def test_what_clients_ask_for_by_default_and_nobody_gives_is_warned_of(api: Prog
         ({"metadata": {"items": [{"key": "a", "value": "1"}, {"key": "a", "value": "2"}]}}, "invalid"),
         ({"metadata": {"items": [{"key": "a b", "value": "1"}]}}, "invalid"),
         ({"tags": {"items": ["Not a tag"]}}, "invalid"),
+        ({"tags": {"words": ["web"]}}, "invalid"),
+        ({"metadata": {"entries": []}}, "invalid"),
+        ({"metadata": {"items": [{"key": "a", "value": "1", "secret": True}]}}, "invalid"),
+        ({"metadata": {"items": [{"key": "a", "value": "\ud800"}]}}, "parseError"),
+        ({"networkInterfaces": [{"nicType": "GVNIC"}]}, "unsupportedOperation"),
+        ({"disks": disks(interface="NVME")}, "unsupportedOperation"),
+        ({"disks": disks(guestOsFeatures=[{"type": "UEFI_COMPATIBLE"}])}, "unsupportedOperation"),
+        ({"disks": disks(initializeParams={"sourceImage": "global/images/tiny", "architecture": "ARM64"})}, "invalid"),
     ],
 )
 def test_what_cannot_be_is_refused_with_its_reason(
@@ -148,6 +168,39 @@ def test_each_action_opens_its_operation(
 def test_an_action_the_state_does_not_allow_is_a_conflict(api: Program, vm: VM) -> None:
     answer = api("POST", f"{INSTANCES}/web-1/resume")
     assert (api.status, answer["error"]["errors"][0]["reason"]) == (409, "operationNotAllowed")
+
+
+@pytest.mark.parametrize(
+    ("verb", "path"),
+    [
+        ("POST", "/web-2/stop"),
+        ("DELETE", "/web-1"),
+        ("POST", "/web-1/setDeletionProtection"),
+        ("POST", ""),
+    ],
+)
+def test_a_request_id_of_another_request_is_refused(
+    verb: str, path: str, api: Program, project: Project, host: Host, vm: VM
+) -> None:
+    """Else the client would be told that it was done."""
+    factories.make_vm(project, "web-2", State.RUNNING, host=host)
+    request_id = "11111111-1111-4111-8111-111111111111"
+    api("POST", f"{INSTANCES}/web-1/stop", requestId=request_id)
+    answer = api(verb, f"{INSTANCES}{path}", None if path else body_of(), requestId=request_id)
+    assert api.status == 409
+    assert "stop of web-1" in answer["error"]["message"]
+    assert VM.objects.get(name="web-2").state == State.RUNNING
+    assert Operation.objects.count() == 1
+
+
+@pytest.mark.parametrize("path", ["/web-1/stop", "/web-1/setTags", ""])
+def test_nor_may_that_of_a_change_be_used_again(path: str, api: Program, host: Host, vm: VM) -> None:
+    request_id = "11111111-1111-4111-8111-111111111111"
+    api("POST", f"{INSTANCES}/web-1/setScheduling", {"automaticRestart": False}, requestId=request_id)
+    body = {"": body_of(), "/web-1/stop": None}.get(path, {"items": []})
+    answer = api("POST", f"{INSTANCES}{path}", body, requestId=request_id)
+    assert api.status == 409
+    assert "setScheduling of web-1" in answer["error"]["message"]
 
 
 def test_the_same_request_id_is_the_same_operation(api: Program, host: Host, catalog: None) -> None:

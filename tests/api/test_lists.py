@@ -1,5 +1,6 @@
 """Lists: pages, order, filters, fields; and how many queries a list of 500 VMs takes."""
 
+import base64
 from typing import Any
 
 import pytest
@@ -49,8 +50,13 @@ def test_pages_follow_each_other_without_gap_or_repetition(order: str, api: Prog
         ({"orderBy": "status"}, "orderBy"),
         ({"pageToken": "nonsense"}, "pageToken"),
         ({"pageToken": "WyJuYW1lIixbMSwyXV0="}, "pageToken"),
+        ({"pageToken": base64.b64encode(b"[" * 3000).decode()}, "pageToken"),
         ({"filter": "status"}, "filter"),
         ({"filter": "name eq (a+)+"}, "filter"),
+        ({"filter": "name eq ((a{1,20}){1,20}){1,20}b"}, "filter"),
+        ({"filter": "name eq " + "a{0,20}" * 20 + "b"}, "filter"),
+        ({"filter": "name eq " + "a?" * 60 + "a" * 60}, "filter"),
+        ({"filter": r"name eq (a|ab)(\1)*b"}, "filter"),
         ({"filter": "(status=RUNNING"}, "filter"),
         ({"fields": "items("}, "fields"),
     ],
@@ -78,6 +84,9 @@ def test_a_wrong_parameter_is_named(query: dict[str, str], field: str, api: Prog
         ('name eq "web-(1|3)"', ["web-1", "web-3"]),
         ("name ne web-.*", []),
         (r'(name eq ".*\bweb-2\b.*")', ["web-2"]),
+        ("name eq web-([0-9]?[0-9]){1,3}", ["web-1", "web-2", "web-3", "web-4", "web-5"]),
+        ("name eq [a-z]([-a-z0-9]{0,61}[a-z0-9])?", ["web-1", "web-2", "web-3", "web-4", "web-5"]),
+        ('name eq "(web-1|db-.*)"', ["web-1"]),
         ("tags.items=odd", ["web-2", "web-4"]),
         ("tags.items:*", ["web-2", "web-4"]),
         ("scheduling.automaticRestart = true", ["web-1", "web-2", "web-3", "web-4", "web-5"]),

@@ -100,8 +100,11 @@ def test_there_are_no_global_and_no_regional_operations(api: Program, vm: VM) ->
     for path in (f"/global/operations/{name}", f"/regions/zone/operations/{name}"):
         api("GET", path)
         assert api.status == 404
-    api("POST", f"/global/operations/{name}/wait")
-    assert api.status == 404
+    for path in (f"/global/operations/{name}", f"/regions/zone/operations/{name}"):
+        api("POST", f"{path}/wait")
+        assert api.status == 404
+        api("DELETE", path)
+        assert api.status == 404
 
 
 def test_the_operation_of_a_vm_that_is_gone_can_still_be_read(api: Program, vm: VM) -> None:

@@ -8,6 +8,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from lifecycle.domain.errors import InvalidInput, NotFound
+from lifecycle.domain.transitions import Action
 from lifecycle.models import VM, ApiToken, AuditEntry, Project, User
 from lifecycle.services import tokens
 from tests import factories
@@ -75,6 +76,9 @@ def test_a_token_that_reads_changes_nothing(program: Programs, owner: User, vm: 
     reading = program(owner, may_write=False)
     reading("GET", INSTANCES)
     assert reading.status == 200
+    made = factories.make_operation(vm, Action.STOP)
+    reading("POST", f"/zones/zone-a/operations/operation-{made.pk}/wait")
+    assert reading.status == 200, "to wait changes nothing"
     answer = reading("POST", f"{INSTANCES}/web-1/stop")
     assert (reading.status, answer["error"]["errors"][0]["reason"]) == (403, "insufficientPermissions")
 

@@ -204,5 +204,17 @@ def test_terminated_by_a_failure_is_down_and_by_its_user_is_not() -> None:
     assert (sla(stopped), sla(failed)) == ((0, 0), (0, 30))
 
 
+def test_downtime_in_announced_maintenance_counts_for_neither() -> None:
+    """Windows before, over its beginning, within, over each other, over its end, and after."""
+    minutes = [(-20, -10), (-5, 5), (10, 20), (15, 25), (12, 13), (55, 90), (95, 99)]
+    windows = tuple(sorted((at(begin), at(end)) for begin, end in minutes))
+    failed = met(State.TERMINATED, 0, 60, by_failure=True, excused=windows)
+    silent = met(State.REPAIRING, 0, 30, broke_in=State.RUNNING, noticed_at=at(12), excused=windows)
+    assert sla(add_up([failed], at(0), at(100))) == (0, 60 - 5 - 15 - 5)
+    assert sla(add_up([silent], at(0), at(100))) == (0, 12 - 5 - 2)
+    assert sla(add_up([met(State.TERMINATED, 0, 60, excused=windows)], at(0), at(100))) == (0, 0)
+    assert sla(add_up([met(State.RUNNING, 0, 60, excused=windows)], at(0), at(100))) == (60, 0)
+
+
 def test_a_clock_set_back_between_proof_and_record_takes_nothing_off() -> None:
     assert add_up([met(State.REPAIRING, 10, 30, broke_in=State.RUNNING, noticed_at=at(5))], at(0), at(60)).down == 0

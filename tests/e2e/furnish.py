@@ -13,6 +13,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import django
+import time_machine
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "vmportal.settings")
 django.setup()
@@ -194,7 +195,10 @@ def around(mean: Values) -> Summary:
 def catalogue(project: Project, admin: User) -> None:
     """Images of the project and for everybody: one deprecated, imports on their way and failed."""
     factories.make_image("debian-12", family="debian", description="Debian 12 with cloud-init")
-    factories.make_image("our-base", family="base", project=project, description="With our agents")
+    with time_machine.travel(timezone.now() - timedelta(days=9)):  # it has cost something by now
+        factories.make_image(
+            "our-base", family="base", project=project, description="With our agents", size_bytes=12 * 2**30
+        )
     factories.make_image("our-base-of-last-year", family="base", project=project, status=Image.Status.DEPRECATED)
     for name, problem in (("rescue-cd", ""), ("fedora-cloud", "The file has another checksum than the one given.")):
         request = image_imports.ImportRequest(

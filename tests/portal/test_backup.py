@@ -333,6 +333,11 @@ def test_what_is_no_backup_is_refused(saved: Path, short: Path) -> None:
     refused(target, file, "does not begin with a manifest")
     refused(target, with_manifest(saved, short / "other", format="other"), "but 'other'")
     refused(target, with_manifest(saved, short / "format", formatVersion=2), "in format 2; this one reads format 1")
+    file = rewritten(saved, short / "list", lambda held: held.update({"manifest.json": b"[]"}))
+    refused(target, file, "its manifest cannot be read")
+    for number, files in enumerate(([], {"installation": 7}, {"installation": {}})):
+        odd = with_manifest(saved, short / f"files-{number}", files=files)
+        refused(target, odd, "damaged")
 
 
 def test_a_newer_database_is_refused_with_what_it_needs(saved: Path, short: Path) -> None:

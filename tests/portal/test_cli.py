@@ -11,7 +11,10 @@ from vmportal.launcher.installation import CHECKOUT, Installation
 
 @pytest.fixture(autouse=True)
 def no_settings_of_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("VMPORTAL_VAR", "VMPORTAL_PORT", "VMPORTAL_LISTEN", "VMPORTAL_TLS_CERT", "VMPORTAL_TLS_KEY"):
+    # With a ready environment `manage` would become manage.py, and pytest would be gone in the middle of its run.
+    of_the_environment = ("VMPORTAL_VENV", "VMPORTAL_NODE_MODULES")
+    of_listening = ("VMPORTAL_PORT", "VMPORTAL_LISTEN", "VMPORTAL_TLS_CERT", "VMPORTAL_TLS_KEY")
+    for name in ("VMPORTAL_VAR", *of_listening, *of_the_environment):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -76,11 +79,19 @@ def test_status_of_nothing_is_unhealthy_and_writes_nothing(tmp_path: Path, capsy
     assert cli.main(["--var", str(tmp_path / "none"), "status"]) == 1
     assert "not running" in capsys.readouterr().out
     assert not (tmp_path / "none").exists()
+    assert cli.main(["--var", str(tmp_path), "status"]) == 1
+    assert not list(tmp_path.iterdir()), "a directory of others does not become an installation by being asked about"
 
 
 def test_down_of_nothing_is_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--var", str(tmp_path / "none"), "down"]) == 0
     assert "no installation" in capsys.readouterr().out
+
+
+def test_logs_of_nothing_say_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ([], ["web"], ["-f"]):
+        assert cli.main(["--var", str(tmp_path / "none"), "logs", *words]) == 1
+        assert "run ./portal up first" in capsys.readouterr().err
 
 
 def test_logs_of_an_unknown_process_names_the_known_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,3 +101,12 @@ def test_logs_of_an_unknown_process_names_the_known_ones(tmp_path: Path, capsys:
     assert "there are: web" in capsys.readouterr().err
     assert cli.main(["--var", str(tmp_path), "logs", "web", "-n", "2"]) == 0
     assert capsys.readouterr().out == "two\nthree\n"
+    assert cli.main(["--var", str(tmp_path), "logs", "web", "-n", "0"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("text", ["-1", "all", "", "1.5"])
+def test_what_is_no_number_of_lines_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.parser().parse_args(["logs", f"--lines={text}"])
+    assert "is no number of lines" in capsys.readouterr().err

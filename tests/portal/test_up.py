@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from vmportal.launcher import commands, environment, libvirtd, network, packages, testing, up
+from vmportal.launcher import commands, environment, kvm, network, packages, testing, up
 from vmportal.launcher.display import Display
 from vmportal.launcher.errors import PortalError
 from vmportal.launcher.installation import Installation
@@ -135,23 +135,38 @@ def test_missing_packages_are_those_that_are_not_installed() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="giving a file to another group needs root")
-@pytest.mark.parametrize(("mode", "becomes"), [(0o600, 0o660), (0o666, 0o666)])
-def test_a_kvm_that_root_alone_may_open_is_given_to_its_group(
-    mode: int, becomes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(("mode", "becomes"), [(0o600, 0o660), (0o660, 0o660), (0o666, 0o666)])
+def test_a_kvm_that_root_alone_may_open_is_given_to_its_group(mode: int, becomes: int, tmp_path: Path) -> None:
     node = tmp_path / "kvm"
     node.touch()
     node.chmod(mode)
-    monkeypatch.setattr(libvirtd, "KVM", node)
-    libvirtd._let_qemu_reach_kvm()
-    group = grp.getgrnam("kvm").gr_gid if mode == 0o600 else 0
+    kvm.let_qemu_reach(node)
+    group = 0 if mode == 0o666 else grp.getgrnam("kvm").gr_gid
     assert (stat.S_IMODE(node.stat().st_mode), node.stat().st_gid) == (becomes, group)
 
 
-def test_without_kvm_there_is_nothing_to_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(libvirtd, "KVM", tmp_path / "absent")
-    libvirtd._let_qemu_reach_kvm()
+def test_without_kvm_there_is_nothing_to_give(tmp_path: Path) -> None:
+    kvm.let_qemu_reach(tmp_path / "absent")
     assert not (tmp_path / "absent").exists()
+
+
+@pytest.mark.parametrize(
+    ("mode", "gid", "groups", "named", "does"),
+    [
+        (0o660, 106, {106, 64055}, True, None),
+        (0o660, 108, {106, 64055}, False, "groupadd --system --gid 108 kvm-108 && usermod -aG kvm-108 libvirt-qemu"),
+        (0o660, 108, {106, 64055}, True, None),
+        (0o600, 108, {106, 64055}, False, None),
+        (0o660, 0, {106, 64055}, True, "chgrp kvm"),
+        (0o660, 108, set(), False, None),
+    ],
+    ids=["in reach", "a number of the machine around", "another group's number", "its owner's", "root's", "no QEMU"],
+)
+def test_a_kvm_out_of_reach_has_a_remedy_that_leaves_others_alone(
+    mode: int, gid: int, groups: set[int], named: bool, does: str | None
+) -> None:
+    found = kvm.remedy("/dev/kvm", mode, gid, frozenset(groups), named)
+    assert found is None if does is None else found is not None and found.startswith(does)
 
 
 def test_a_failing_program_shows_its_last_lines() -> None:
@@ -270,6 +285,16 @@ def test_named_tests_run_on_postgresql_only_where_they_belong() -> None:
     assert testing.both_databases(["tests/portal", "--ignore", "tests/services"]) is None
     kept = testing.both_databases(["-k", "foo"])
     assert kept is None or kept[:2] == ["-k", "foo"]
+
+
+def test_a_pytest_that_vanished_has_not_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something may take its process over in the middle of a run, and end well."""
+    monkeypatch.delenv("VMPORTAL_VENV", raising=False)
+    installation = Installation(tmp_path)
+    (tmp_path / "test").mkdir()
+    installation.python.parent.mkdir(parents=True)
+    installation.python.symlink_to("/bin/true")
+    assert testing._pytest("pytest", installation, dict(os.environ), []).outcome == "failed"
 
 
 def test_the_last_line_sums_up_all_runs_of_pytest(tmp_path: Path) -> None:

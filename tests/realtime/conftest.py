@@ -1,6 +1,5 @@
 """A Redis of this folder alone, the web process, and people with sessions."""
 
-import copy
 from collections.abc import Iterator
 
 import pytest
@@ -11,26 +10,11 @@ from lifecycle.realtime import consumers, push
 from tests.realtime.servers import RedisServer, Web, cookie_of, free_port
 
 
-@pytest.fixture(scope="session")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A redis-server process."""
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.kill()
-
-
 @pytest.fixture
-def redis(redis_server: RedisServer, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisServer]:
-    """The channel layer of the settings, on that Redis; up before and after each test."""
-    if redis_server.process is None:
-        redis_server.start()
-    redis_server.empty()
-    layers = copy.deepcopy(settings.CHANNEL_LAYERS)
-    layers["default"]["CONFIG"]["hosts"][0]["address"] = redis_server.url
-    settings.CHANNEL_LAYERS = layers
+def redis(redis_layer: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisServer]:
+    """That Redis, and a sender of pushes that knows no other; up before and after each test."""
     monkeypatch.setattr(push, "_sender", push._Sender())
-    yield redis_server
+    yield redis_layer
     push._sender.stop()
 
 

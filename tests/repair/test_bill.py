@@ -1,25 +1,40 @@
-"""Two real guests and their invoice: exactly what they did, the repair unbilled, the failure credited."""
+"""Real guests and money: an invoice of exactly what they did, and what schedules and budgets do with them."""
 
 import io
 import os
 import re
 import signal
 import time
+from datetime import time as clock
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 import time_machine
 from django.utils import timezone
 from pypdf import PdfReader
 
+from lifecycle.billing import budgets as budget_rounds
 from lifecycle.billing import documents, invoices
 from lifecycle.domain.periods import Month
 from lifecycle.domain.pricing import Item
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action
 from lifecycle.management.hostthreads import HostThread
-from lifecycle.models import VM, Invoice, Project, Seller, Transition
-from lifecycle.services import prices
+from lifecycle.models import (
+    VM,
+    BudgetAlert,
+    Invoice,
+    Operation,
+    Project,
+    Schedule,
+    ScheduleRun,
+    Seller,
+    Transition,
+    User,
+)
+from lifecycle.repair import schedules as schedule_rounds
+from lifecycle.services import budgets, prices, schedules
 from tests.billing.tools import SLA, price_list
 from tests.repair.conftest import Guest, Make, wait_until
 
@@ -91,3 +106,49 @@ def the_failure_is_credited(bill: Invoice, failed: Guest, text: str) -> None:
     assert back.amount < 0
     assert back.reference == str(failed.vm.repairs.get().pk)
     assert "Credit for missed uptime" in text
+
+
+# -- schedules and budgets -----------------------------------------------------------------------
+
+
+def falls_due(guest: Guest, action: Action, user: User) -> ScheduleRun:
+    """A schedule of `action` whose time was a minute ago, taken by the sweep that every worker runs."""
+    row = schedules.add(guest.vm, schedules.Wish(action, clock(3), tuple(range(7)), "Europe/Paris"), user=user)
+    due = timezone.now() - timedelta(minutes=1)
+    Schedule.objects.filter(pk=row.pk).update(next_at=due)
+    assert dict(schedule_rounds.sweep(timezone.now())) == {"asked": 1}
+    return ScheduleRun.objects.get(schedule=row, due_at=due)
+
+
+def ends(run: ScheduleRun) -> None:
+    """Its operation, which a schedule asked for, ends well."""
+    assert run.operation_id
+    rows = Operation.objects.filter(pk=run.operation_id)
+    wait_until(lambda: rows.get().is_done, 60, "the operation")
+    operation = rows.get()
+    assert (operation.asked_by, operation.error) == ("schedule", None)
+
+
+def test_a_schedule_and_a_budget_move_a_real_guest(
+    make_guest: Make, watcher: HostThread, project: Project, owner: User
+) -> None:
+    """Rows have their time moved; sweeps, operations and the guest are those of every day."""
+    price_list([(Item.VCPU, "3600000")])
+    guest = make_guest(stop_grace_seconds=0)
+    ends(falls_due(guest, Action.STOP, owner))
+    assert (guest.state, guest.domain.isActive()) == (State.TERMINATED, 0)
+    ends(falls_due(guest, Action.START, owner))
+    assert (guest.state, guest.domain.isActive()) == (State.RUNNING, 1)
+
+    budgets.save(project, budgets.Wish("all", Decimal(1), suspend_at=100, notice_hours=24), user=owner)
+    assert budget_rounds.look().suspended == 0
+    notice = BudgetAlert.objects.get(about="notice")
+    assert notice.due_at
+    assert notice.due_at > timezone.now() + timedelta(hours=23)
+    assert guest.state == State.RUNNING
+    BudgetAlert.objects.filter(pk=notice.pk).update(due_at=timezone.now() - timedelta(seconds=1))
+    assert budget_rounds.look().suspended == 1
+    guest.becomes(State.SUSPENDED, 60)
+    assert (guest.domain.isActive(), guest.domain.hasManagedSaveImage()) == (0, 1)
+    assert BudgetAlert.objects.get(about="suspended").done == [str(guest.vm_id)]
+    assert budget_rounds.look().suspended == 0

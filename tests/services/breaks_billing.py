@@ -20,6 +20,7 @@ from lifecycle.models import (
     ImageInterval,
     Invoice,
     InvoiceLine,
+    Maintenance,
     Payment,
     Price,
     PriceList,
@@ -319,3 +320,28 @@ def _(project: Project, _vm: VM) -> None:
 @breaks(guards.IMAGES_APPEND_ONLY)
 def _(project: Project, _vm: VM) -> None:
     ImageChange.objects.filter(pk=change_of_image(project).pk).update(size_mib=6)
+
+
+# -- maintenance ---------------------------------------------------------------------------------
+
+
+def announce(vm: VM, hours: tuple[int, int], **fields: Any) -> Maintenance:
+    now = timezone.now()
+    starts, ends = (now + timedelta(hours=each) for each in hours)
+    assert vm.host
+    return Maintenance.objects.create(host=vm.host, starts_at=starts, ends_at=ends, reason="a new disk", **fields)
+
+
+@breaks("a_maintenance_has_a_length")
+def _(_project: Project, vm: VM) -> None:
+    announce(vm, (30, 30))
+
+
+@breaks("a_maintenance_is_announced_before_it_begins")
+def _(_project: Project, vm: VM) -> None:
+    announce(vm, (-1, 5))
+
+
+@breaks("a_maintenance_is_cancelled_before_it_begins")
+def _(_project: Project, vm: VM) -> None:
+    announce(vm, (30, 31), cancelled_at=timezone.now() + timedelta(hours=31))

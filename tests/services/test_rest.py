@@ -100,7 +100,6 @@ def test_the_bell_rings_when_a_request_is_committed(
     (call,) = rung
     assert call["name"] == "lifecycle.run_operation"
     assert call["args"] == [str(operation.pk)]
-    assert call["queue"] == "operations"
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,9 +1,7 @@
 """What a host's guests use: measured, summed, kept for an hour in Redis and for longer in the database."""
 
-import copy
 import math
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -27,24 +25,10 @@ BEGIN = 1_800_000_000
 assert BEGIN % HOUR == 0
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A Redis of this module."""
-    made = RedisServer(tmp_path_factory.mktemp("redis"))
-    made.start()
-    yield made
-    made.kill()
-
-
 @pytest.fixture(autouse=True)
-def redis(server: RedisServer, settings: Settings) -> RedisServer:
-    """The settings name that Redis, and it runs."""
-    if server.process is None:
-        server.start()
-    layers = copy.deepcopy(settings.CHANNEL_LAYERS)
-    layers["default"]["CONFIG"]["hosts"][0]["address"] = server.url
-    settings.CHANNEL_LAYERS = layers
-    return server
+def redis(redis_layer: RedisServer) -> RedisServer:
+    """Every test has a Redis."""
+    return redis_layer
 
 
 class NoHost:

@@ -1,19 +1,16 @@
 """Charts: pages, data and CSV of a VM, a project and a host, with gaps as gaps and states behind them."""
 
-import copy
 import csv
 import io
 import json
 import math
 import re
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 from django.test import Client
 from django.utils import timezone
-from pytest_django import Settings
 
 from lifecycle.domain.states import State
 from lifecycle.domain.usage import FIVE_MINUTES, HOUR, STEP, Values, summary_of
@@ -31,24 +28,10 @@ VALUES: Values = (0.25, 64.0, 1024.0, 2048.0, 100.0, math.nan)
 PATHS = ("/projects/lab/vms/web-1/charts/", "/projects/lab/charts/")
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A Redis of this module."""
-    made = RedisServer(tmp_path_factory.mktemp("redis"))
-    made.start()
-    yield made
-    made.kill()
-
-
 @pytest.fixture(autouse=True)
-def redis(server: RedisServer, settings: Settings) -> RedisServer:
-    """The settings name that Redis, and it runs."""
-    if server.process is None:
-        server.start()
-    layers = copy.deepcopy(settings.CHANNEL_LAYERS)
-    layers["default"]["CONFIG"]["hosts"][0]["address"] = server.url
-    settings.CHANNEL_LAYERS = layers
-    return server
+def redis(redis_layer: RedisServer) -> RedisServer:
+    """Every test has a Redis."""
+    return redis_layer
 
 
 def now() -> int:
@@ -126,6 +109,16 @@ def test_states_lie_behind_the_lines_from_edge_to_edge(vm: VM) -> None:
     assert [band.state for band in chart.bands] == [State.RUNNING]
     assert chart.bands[-1].end == chart.end
     assert chart.bands[0].begin >= chart.begin
+
+
+def test_the_newest_state_lies_behind_the_lines_from_its_first_second_on(vm: VM) -> None:
+    at = timezone.now()
+    VM.objects.filter(pk=vm.pk).update(state_since=at)
+    factories.give_history(factories.reload_vm(vm.pk), at - timedelta(days=3))
+    (current,) = MeteringInterval.objects.filter(vm=vm, ended_at__isnull=True)
+    chart = charts.of_vm(vm, Span.HOUR, int(current.started_at.timestamp()))
+    assert chart.bands[-1].state == vm.state
+    assert chart.bands[-1].end == chart.end
 
 
 def test_without_redis_the_hour_is_averages_and_the_page_says_so(vm: VM, redis: RedisServer, as_owner: Client) -> None:

@@ -1,11 +1,9 @@
 """Prometheus' endpoint: who gets it, what it tells, and that rules and dashboard name only what there is."""
 
-import copy
 import json
 import math
 import re
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -35,25 +33,11 @@ DOCS = CHECKOUT / "docs" / "monitoring"
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A Redis of this module."""
-    made = RedisServer(tmp_path_factory.mktemp("redis"))
-    made.start()
-    yield made
-    made.kill()
-
-
 @pytest.fixture(autouse=True)
-def redis(server: RedisServer, settings: Settings) -> RedisServer:
-    """The settings name that Redis and a token."""
-    if server.process is None:
-        server.start()
-    layers = copy.deepcopy(settings.CHANNEL_LAYERS)
-    layers["default"]["CONFIG"]["hosts"][0]["address"] = server.url
-    settings.CHANNEL_LAYERS = layers
+def redis(redis_layer: RedisServer, settings: Settings) -> RedisServer:
+    """Every test has a Redis, and the settings a token."""
     settings.METRICS_TOKEN = TOKEN
-    return server
+    return redis_layer
 
 
 def scrape(client: Client) -> Samples:

@@ -1,6 +1,7 @@
 """Members, invitations, accounts, preferences."""
 
 import re
+import zoneinfo
 
 import pytest
 from django.conf import LazySettings
@@ -8,6 +9,7 @@ from django.core import mail
 from django.test import Client
 
 from lifecycle.models import Invitation, Membership, Project, User
+from lifecycle.services.accounts import time_zones
 from tests import factories
 from tests.web.conftest import Browser
 
@@ -207,6 +209,21 @@ def test_times_are_shown_in_the_person_s_zone(as_owner: Client, owner: User, vm:
 def test_the_browser_s_zone_is_used_without_a_choice(as_owner: Client, vm: object) -> None:
     as_owner.cookies["vmportal_time_zone"] = "Asia%2FTokyo"
     assert " JST" in as_owner.get("/projects/lab/vms/web-1/").content.decode()
+
+
+def test_the_zones_are_not_read_from_the_disk_for_every_page(
+    as_owner: Client, vm: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hundreds of files each time: as long as the rest of a page."""
+    time_zones()
+
+    def read_again() -> set[str]:
+        raise AssertionError("the zones were read again")
+
+    monkeypatch.setattr(zoneinfo, "available_timezones", read_again)
+    as_owner.cookies["vmportal_time_zone"] = "Asia%2FTokyo"
+    for path in ("/projects/lab/vms/web-1/", "/account/preferences/"):
+        assert as_owner.get(path).status_code == 200
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "Mars/Olympus", "\0"])

@@ -127,7 +127,7 @@ def _manifest(tar: tarfile.TarFile, path: Path) -> Manifest:
     try:
         head = json.loads((tar.extractfile(first) or io.BytesIO()).read())
         found, number = head.pop("format"), head.pop("formatVersion")
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise PortalError(f"{path} is no backup of vmportal: its manifest cannot be read.") from error
     if found != FORMAT:
         raise PortalError(f"{path} is no backup of vmportal, but {found!r}.")
@@ -143,7 +143,9 @@ def _checked(head: dict[str, Any], path: Path) -> Manifest:
     try:
         manifest = Manifest(**head)
         names = set(manifest.files)
-    except TypeError as error:
+        if not all({"bytes", "sha256"} <= set(entry) for entry in manifest.files.values()):
+            raise TypeError("a member without its size or checksum")
+    except (TypeError, AttributeError) as error:
         raise PortalError(f"{path} is damaged: its manifest is not complete.") from error
     if odd := sorted(name for name in names if not MEMBER.fullmatch(name)):
         raise PortalError(f"{path} is no backup of vmportal: it holds {odd[0]!r}.")

@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     log = commands.add_parser("logs", help="what the processes wrote")
     log.add_argument("process", nargs="?", help="web, gateway, worker, beat, watcher, redis, supervisor or setup")
     log.add_argument("-f", "--follow", action="store_true", help="go on as more comes")
-    log.add_argument("-n", "--lines", type=int, default=50, help="how many lines (default 50)")
+    log.add_argument("-n", "--lines", type=count, default=50, help="how many lines (default 50)")
     saving = commands.add_parser("backup", help="save database, keys and settings to one file, while it runs")
     saving.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a new file, or a directory (VAR/backups)")
     saving.add_argument("--images", action="store_true", help="the built guest images too")
@@ -86,6 +86,13 @@ def port(text: str) -> int:
     """A TCP port. Raises argparse.ArgumentTypeError for anything else."""
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is no port: give a number from 1 to 65535")
+    return int(text)
+
+
+def count(text: str) -> int:
+    """A number of lines. Raises argparse.ArgumentTypeError for anything else."""
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of lines: give 0 or more")
     return int(text)
 
 

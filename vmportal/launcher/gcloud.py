@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
 from vmportal.launcher.errors import PortalError
 from vmportal.launcher.installation import Installation
@@ -12,7 +13,7 @@ TOKEN_FILE = "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"  # noqa: S105  # the name of a va
 
 
 def gcloud(installation: Installation, words: Sequence[str]) -> int:
-    """Run it; its exit status. Raises PortalError without gcloud, without a token, or before the first `up`."""
+    """Run it; its exit status. Raises PortalError without gcloud, or without a token."""
     if shutil.which("gcloud") is None:
         raise PortalError("gcloud is not installed.", "Google's page on the Google Cloud CLI says how.")
     return subprocess.run(["gcloud", *words], env=environment(installation), check=False).returncode
@@ -20,7 +21,7 @@ def gcloud(installation: Installation, words: Sequence[str]) -> int:
 
 def environment(installation: Installation) -> dict[str, str]:
     """What points gcloud here; a project, a zone and a configuration that the caller chose stay."""
-    if not os.environ.get(TOKEN_FILE):
+    if not Path(os.environ.get(TOKEN_FILE, "")).is_file():
         raise PortalError(
             f"{TOKEN_FILE} names no file with an access token.",
             "./portal manage create_token --user U --project P > token; then set it to that file.",

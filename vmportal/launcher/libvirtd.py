@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from vmportal.launcher import kvm
 from vmportal.launcher.commands import as_root, authorise, run
 from vmportal.launcher.errors import PortalError
 from vmportal.launcher.installation import Installation
@@ -24,7 +25,6 @@ LOG_SOCKET = RUN / "virtlogd-sock"
 RECORDS = RUN / "vmportal"
 STARTED = RECORDS / "started"
 GROUP = "libvirt"
-KVM, KVM_GROUP = Path("/dev/kvm"), "kvm"
 CONFIGURATION = RECORDS / "libvirtd.conf"
 GROUP_ACCESS = f'unix_sock_group = "{GROUP}"\nunix_sock_rw_perms = "0770"\nauth_unix_rw = "none"\n'
 START_SECONDS = 20
@@ -35,7 +35,7 @@ def ensure(installation: Installation, say: Callable[[str], None]) -> None:
     """Make libvirtd answer, and note that this installation uses it. Raises PortalError when it does not come up."""
     _join_group()
     if not _has_systemd():
-        _let_qemu_reach_kvm()
+        kvm.let_qemu_reach()
     if answers(SOCKET):
         say("already running.")
     elif _has_systemd():
@@ -129,22 +129,6 @@ def _join_group() -> None:
     if GROUP not in members:
         authorise(f"to let {name} use libvirt")
         run(as_root(["usermod", "-aG", GROUP, name]), f"{name} could not be put into the group {GROUP}")
-
-
-def _let_qemu_reach_kvm() -> None:
-    """Give /dev/kvm to QEMU's group, as Debian's udev rule does where udev runs.
-
-    Of a node that root alone may open, libvirtd finds that KVM works and that its guests may not use it. It then holds
-    what it knows of QEMU for outdated, and asks QEMU anew at every call that needs it: seconds instead of milliseconds.
-    """
-    if not KVM.exists():
-        return
-    found = KVM.stat()
-    if found.st_gid == 0 and not found.st_mode & 0o060:
-        authorise("to let QEMU use KVM")
-        _as_root_shell(
-            f"getent group {KVM_GROUP} >/dev/null && chgrp {KVM_GROUP} '{KVM}' && chmod g+rw '{KVM}' || true"
-        )
 
 
 def _start_by_hand() -> None:

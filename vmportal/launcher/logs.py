@@ -15,12 +15,14 @@ POLL_SECONDS = 0.25
 def logs(installation: Installation, process: str | None, follow: bool, lines: int) -> int:
     """Print the last `lines` of one process's log, or of all; with `follow`, then what comes, until Ctrl-C."""
     found = {path.stem: path for path in sorted(installation.logs.glob("*.log"))}
+    if not found:
+        raise PortalError(f"Nothing in {installation.var} has logged yet: run ./portal up first.")
     if process and process not in found:
-        raise PortalError(f"No process {process!r} has logged; there are: {', '.join(found) or 'none'}.")
+        raise PortalError(f"No process {process!r} has logged; there are: {', '.join(found)}.")
     chosen = {process: found[process]} if process else found
     width = max((len(name) for name in chosen), default=0)
     for name, path in chosen.items():
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]:
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:] if lines else ():
             _print(name if len(chosen) > 1 else "", width, line)
     if follow:
         _follow(chosen, width)

@@ -30,14 +30,15 @@ def status(installation: Installation, as_json: bool, display: Display) -> int:
 def collect(installation: Installation) -> dict[str, Any]:
     """Everything that `status` tells, with `problems` in sentences and `healthy` when there are none."""
     address = installation.recall("address")
+    known = (installation.var / "installation").is_file()
     processes = [_process(each) for each in Supervisor(installation).processes()]
     found: dict[str, Any] = {
         "var": str(installation.var),
-        "installation": installation.id() if installation.var.is_dir() else None,
+        "installation": installation.id() if known else None,
         "address": address.get("url"),
         "processes": processes,
         "http": _http(address) if processes else None,
-        "portal": _portal(installation) if installation.python.exists() else {},
+        "portal": _portal(installation) if known and installation.python.exists() else {},
         "versions": {"vmportal": _version(), "python": sys.version.split()[0]},
     }
     found["versions"].update(found["portal"].pop("versions", {}))

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-_FILES = ("instances", "settings", "operations", "catalog", "disks", "networks", "projects")
+_FILES = ("instances", "settings", "operations", "catalog", "disks", "snapshots", "networks", "projects")
 
 
 def load() -> None:

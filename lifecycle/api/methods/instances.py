@@ -7,7 +7,7 @@ from lifecycle.api.call import Call
 from lifecycle.api.listing import Order, aggregated_answer, list_answer, page_of
 from lifecycle.api.methods.operations import answer_of, known_operation
 from lifecycle.api.registry import LIST_PARAMETERS, method
-from lifecycle.api.resources.instances import instance_of, rows
+from lifecycle.api.resources.instances import instance_of, one_row, rows
 from lifecycle.api.schemas import Instance, Operation
 from lifecycle.domain.transitions import Action
 from lifecycle.models import VM, Zone
@@ -21,7 +21,7 @@ ORDER = Order(by_name=("name", "pk"), by_time=("created_at", "pk"))
 @method("instances.get", "GET", _ONE, Instance)
 def get(call: Call) -> Instance:
     """One VM."""
-    return instance_of(finders.vm_in(call), call.links)
+    return instance_of(finders.vm_in(call, one_row), call.links)
 
 
 @method("instances.list", "GET", _ALL, schemas.list_of(Instance), query=LIST_PARAMETERS)

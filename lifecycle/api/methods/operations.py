@@ -7,6 +7,7 @@ from django.db.models import QuerySet
 from lifecycle.api import finders, schemas
 from lifecycle.api.call import Call
 from lifecycle.api.errors import ApiError
+from lifecycle.api.links import range_of
 from lifecycle.api.listing import Order, aggregated_answer, list_answer, page_of, page_of_items
 from lifecycle.api.registry import LIST_PARAMETERS, method
 from lifecycle.api.resources.operations import operation_of
@@ -14,21 +15,39 @@ from lifecycle.api.schemas import Nothing, Operation
 from lifecycle.models import Change, Zone
 from lifecycle.models import Operation as Row
 from lifecycle.services import operations
+from lifecycle.services.operations import reused
 
 _ALL = "projects/{project}/zones/{zone}/operations"
 _ONE = _ALL + "/{operation}"
+_GLOBAL = "projects/{project}/global/operations/{operation}"
+_REGIONAL = "projects/{project}/regions/{region}/operations"
 _LIST = schemas.list_of(Operation)
 ORDER = Order(by_name=("pk",), by_time=("insert_time", "pk"))
 
 
 def known_operation(call: Call) -> Operation | None:
-    """The operation of this request, when it was made before: nothing is done twice."""
+    """The operation of this request, when it was made before: nothing is done twice.
+
+    Raises:
+        RequestIdReused: it was another request, of another kind or for another VM.
+    """
     if call.request_id is None:
         return None
     for rows in finders.operations(call, request_id=call.request_id):
         if (found := rows.first()) is not None:
-            return operation_of(found, call.links)
+            again = operation_of(found, call.links)
+            if again["operationType"] != call.method.id.partition(".")[2] or not _is_of_address(call, found):
+                raise reused(call.request_id, again["operationType"], found.target_name)
+            return again
     return None
+
+
+def _is_of_address(call: Call, row: Row | Change) -> bool:
+    """Whether the operation's VM, which may be gone, is the one that the call's address names."""
+    text = call.path["instance"]
+    between = range_of(text)
+    named = between[0] <= row.vm_id <= between[1] if between else row.target_name == text
+    return named and row.vm.zone.name == call.path["zone"]
 
 
 def answer_of(call: Call, row: Row | Change) -> Operation:
@@ -51,7 +70,7 @@ def list_(call: Call) -> dict[str, Any]:
     return list_answer(call, "operation", [item for _row, item in page], token)
 
 
-@method("zoneOperations.wait", "POST", _ONE + "/wait", Operation, body=Nothing)
+@method("zoneOperations.wait", "POST", _ONE + "/wait", Operation, body=Nothing, writes=False)
 def wait(call: Call) -> Operation:
     """The operation as it is now; a client that finds it not DONE asks again."""
     return operation_of(finders.operation_in(call), call.links)
@@ -91,21 +110,25 @@ def list_global(call: Call) -> dict[str, Any]:
     return list_answer(call, "operation", items, token)
 
 
-@method("globalOperations.get", "GET", "projects/{project}/global/operations/{operation}", Operation)
+@method("globalOperations.get", "GET", _GLOBAL, Operation)
 def get_global(call: Call) -> Operation:
     """One operation that belongs to no zone: there is none."""
     raise call.missing()
 
 
-@method(
-    "globalOperations.wait", "POST", "projects/{project}/global/operations/{operation}/wait", Operation, body=Nothing
-)
+@method("globalOperations.wait", "POST", _GLOBAL + "/wait", Operation, body=Nothing, writes=False)
 def wait_global(call: Call) -> Operation:
     """One operation that belongs to no zone: there is none."""
     raise call.missing()
 
 
-@method("regionOperations.list", "GET", "projects/{project}/regions/{region}/operations", _LIST, query=LIST_PARAMETERS)
+@method("globalOperations.delete", "DELETE", _GLOBAL, Nothing)
+def delete_global(call: Call) -> dict[str, Any]:
+    """One operation that belongs to no zone: there is none."""
+    raise call.missing()
+
+
+@method("regionOperations.list", "GET", _REGIONAL, _LIST, query=LIST_PARAMETERS)
 def list_regional(call: Call) -> dict[str, Any]:
     """Operations of a region: there are none, all belong to zones."""
     finders.zones_of_region(call)
@@ -113,8 +136,20 @@ def list_regional(call: Call) -> dict[str, Any]:
     return list_answer(call, "operation", items, token)
 
 
-@method("regionOperations.get", "GET", "projects/{project}/regions/{region}/operations/{operation}", Operation)
+@method("regionOperations.get", "GET", _REGIONAL + "/{operation}", Operation)
 def get_regional(call: Call) -> Operation:
+    """One operation of a region: there is none."""
+    raise call.missing()
+
+
+@method("regionOperations.wait", "POST", _REGIONAL + "/{operation}/wait", Operation, body=Nothing, writes=False)
+def wait_regional(call: Call) -> Operation:
+    """One operation of a region: there is none."""
+    raise call.missing()
+
+
+@method("regionOperations.delete", "DELETE", _REGIONAL + "/{operation}", Nothing)
+def delete_regional(call: Call) -> dict[str, Any]:
     """One operation of a region: there is none."""
     raise call.missing()
 

@@ -20,7 +20,6 @@ def set_metadata(call: Call) -> Operation:
     """Replace all metadata. Keys, startup script and user data reach the guest at its next cold start."""
     if again := known_operation(call):
         return again
-    bodies.only(call.body, "resource", {"items", "fingerprint", "kind"}, {})
     items = new_instance.metadata_items(call.body, "resource")
     fingerprint = bodies.text(call.body, "fingerprint", "resource")
     vm = finders.vm_in(call)
@@ -32,8 +31,7 @@ def set_tags(call: Call) -> Operation:
     """Replace all network tags."""
     if again := known_operation(call):
         return again
-    bodies.only(call.body, "resource", {"items", "fingerprint"}, {})
-    tags = bodies.texts(call.body, "items", "resource")
+    tags = new_instance.tags_of(call.body, "resource")
     fingerprint = bodies.text(call.body, "fingerprint", "resource")
     vm = finders.vm_in(call)
     return answer_of(call, vm_changes.set_tags(vm, tags, fingerprint, user=call.user, request_id=call.request_id))

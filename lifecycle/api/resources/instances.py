@@ -2,10 +2,12 @@
 
 from typing import Final
 
+from django.db.models import Prefetch
+
 from lifecycle.api.links import NETWORK, Links, number_of, region_of
 from lifecycle.api.resources.times import wire_time
 from lifecycle.api.schemas import AttachedDisk, Base64, Instance, Int64, Metadata, NetworkInterface, Scheduling, Tags
-from lifecycle.domain.fingerprints import fingerprint
+from lifecycle.domain.fingerprints import fingerprint, fingerprint_of_text
 from lifecycle.domain.states import State
 from lifecycle.models import VM, Disk
 from lifecycle.models.vms import VMQuerySet
@@ -14,16 +16,42 @@ from lifecycle.services.vm_metadata import labels_of, metadata_of
 #: The architectures of hosts by Compute Engine's names.
 ARCHITECTURES: Final = {"x86_64": "X86_64", "aarch64": "ARM64"}
 DISK_TYPE: Final = "pd-standard"
+#: What a VM calls its boot disk.
+BOOT_DEVICE: Final = "boot"
+
+
+#: What `instance_of` reads of a VM, and what lists are ordered by.
+_COLUMNS: Final = (
+    *("name", "zone", "machine_type", "image", "mac", "state", "state_reason", "state_since", "created_at"),
+    *("last_started_at", "deletion_protection", "automatic_restart", "host_error_timeout_seconds", "labels", "tags"),
+    *("metadata", "ssh_keys", "startup_script", "user_data", "address__ip"),
+)
+
+
+_COLUMNS_BESIDE: Final = ("zone__name", "machine_type__name", "image__architecture")
+_DISKS: Final = Prefetch("disks", Disk.objects.order_by("pk"), to_attr="attached")
 
 
 def rows(vms: VMQuerySet) -> VMQuerySet:
-    """The rows with all that `instance_of` reads: one query more for the disks of all of them."""
-    return vms.prefetch_related("disks")
+    """The rows with what `instance_of` reads, and no more: a list has many.
+
+    Zones, types and images are few, whatever the number of VMs: each is read once, by a query of its own.
+    """
+    lean = vms.select_related(None).select_related("address").only(*_COLUMNS)
+    return lean.prefetch_related("zone", "machine_type", "image", _DISKS)
+
+
+def one_row(vms: VMQuerySet) -> VMQuerySet:
+    """The same for a single VM: two queries in all."""
+    lean = vms.select_related(None).select_related("address", "zone", "machine_type", "image")
+    return lean.only(*_COLUMNS, *_COLUMNS_BESIDE).prefetch_related(_DISKS)
 
 
 def instance_of(vm: VM, links: Links) -> Instance:
-    """The VM on the wire."""
-    zone = vm.zone.name
+    """The VM, of `rows` or `one_row`, on the wire."""
+    zone, labels = vm.zone.name, labels_of(vm)
+    machine_type, labels_now = links.zonal(zone, "machineTypes", vm.machine_type.name), fingerprint(labels)
+    versions = f"{machine_type} {labels_now} {vm.deletion_protection} {vm.automatic_restart}"
     found: Instance = {
         "kind": "compute#instance",
         "id": Int64(number_of(vm.pk)),
@@ -31,16 +59,17 @@ def instance_of(vm: VM, links: Links) -> Instance:
         "creationTimestamp": wire_time(vm.created_at),
         "status": vm.state,
         "zone": links.zone(zone),
-        "machineType": links.zonal(zone, "machineTypes", vm.machine_type.name),
+        "machineType": machine_type,
         "cpuPlatform": "Unknown CPU Platform",
         "canIpForward": False,
         "deletionProtection": vm.deletion_protection,
         "startRestricted": False,
-        "disks": [_attached(disk, index, vm, links) for index, disk in enumerate(vm.disks.all())],
+        "disks": [_attached(disk, index, vm, links) for index, disk in enumerate(_disks_of(vm))],
         "networkInterfaces": [_interface(vm, links)],
         "metadata": metadata_resource(vm),
         "tags": tags_resource(vm),
-        "labelFingerprint": Base64(fingerprint(labels_of(vm))),
+        "labelFingerprint": Base64(labels_now),
+        "fingerprint": Base64(fingerprint_of_text(versions)),
         "scheduling": _scheduling(vm),
         "shieldedInstanceConfig": {
             "enableSecureBoot": False,
@@ -49,13 +78,11 @@ def instance_of(vm: VM, links: Links) -> Instance:
         },
         "selfLink": links.zonal(zone, "instances", vm.name),
     }
-    if labels := labels_of(vm):
+    if labels:
         found["labels"] = labels
     if vm.state_reason:
         found["statusMessage"] = vm.state_reason
     _add_times(found, vm)
-    versions = [found["machineType"], found["labelFingerprint"], vm.deletion_protection, vm.automatic_restart]
-    found["fingerprint"] = Base64(fingerprint(versions))
     return found
 
 
@@ -66,6 +93,11 @@ def _add_times(found: Instance, vm: VM) -> None:
         found["lastStopTimestamp"] = wire_time(vm.state_since)
     if vm.state == State.SUSPENDED:
         found["lastSuspendedTimestamp"] = wire_time(vm.state_since)
+
+
+def _disks_of(vm: VM) -> list[Disk]:
+    found: list[Disk] = vm.attached  # type: ignore[attr-defined]  # by _DISKS
+    return found
 
 
 def _attached(disk: Disk, index: int, vm: VM, links: Links) -> AttachedDisk:
@@ -86,7 +118,7 @@ def _attached(disk: Disk, index: int, vm: VM, links: Links) -> AttachedDisk:
 
 def device_name(disk: Disk) -> str:
     """What the VM calls the disk."""
-    return "boot" if disk.boot else disk.name
+    return BOOT_DEVICE if disk.boot else disk.name
 
 
 def _interface(vm: VM, links: Links) -> NetworkInterface:
@@ -97,7 +129,7 @@ def _interface(vm: VM, links: Links) -> NetworkInterface:
         "network": links.to_global("networks", NETWORK),
         "subnetwork": links.subnetwork(region_of(vm.zone.name)),
         "stackType": "IPV4_ONLY",
-        "fingerprint": Base64(fingerprint([vm.mac, ip])),
+        "fingerprint": Base64(fingerprint_of_text(f"{vm.mac} {ip}")),
     }
     if ip:
         found["networkIP"] = ip

@@ -24,7 +24,7 @@ from lifecycle.web import uploads
 from lifecycle.web.access import Place, place_of
 from lifecycle.web.forms import ImageImportForm
 from lifecycle.web.http import Request, SeeOther, page_param, signed_in
-from lifecycle.web.refusals import refusal_of, text_of
+from lifecycle.web.refusals import refusal_of, text_of, told
 from lifecycle.web.views.errors import post_only
 
 PAGE_SIZE = 50
@@ -196,12 +196,8 @@ def cancel(request: Request, import_id: UUID, slug: str = "") -> HttpResponse:
     """End an import that is under way."""
     shelf = _shelf(request, slug, change=True)
     row = _import(shelf, import_id)
-    try:
+    with told(request, _("The import of %(name)s is cancelled.") % {"name": row.name}):
         image_imports.cancel(row, user=request.user)
-    except DomainError as error:
-        messages.error(request, text_of(error))
-    else:
-        messages.success(request, _("The import of %(name)s is cancelled.") % {"name": row.name})
     return SeeOther(shelf.url("images"))
 
 
@@ -243,12 +239,8 @@ def delete(request: Request, image_id: int, slug: str = "") -> HttpResponse:
     """Delete an image that no VM stands on."""
     shelf = _shelf(request, slug, change=True)
     image = _image(shelf, image_id)
-    try:
+    with told(request, _("The image %(name)s is deleted.") % {"name": image.name}):
         images.delete(image, user=request.user)
-    except DomainError as error:
-        messages.error(request, text_of(error))
-    else:
-        messages.success(request, _("The image %(name)s is deleted.") % {"name": image.name})
     return SeeOther(shelf.url("images"))
 
 

@@ -13,7 +13,7 @@ from lifecycle.services import keys
 from lifecycle.web.access import Place, place_of, vm_in
 from lifecycle.web.forms import SSHKeyForm
 from lifecycle.web.http import Request, SeeOther, signed_in
-from lifecycle.web.refusals import refusal_of
+from lifecycle.web.refusals import refusal_of, told
 from lifecycle.web.views.errors import post_only
 
 
@@ -93,16 +93,9 @@ def choose(request: Request, slug: str, name: str) -> HttpResponse:
     """Which kept keys a VM's settings carry from its next start on."""
     place = place_of(request.user, slug)
     vm = vm_in(place, name)
-    try:
-        keys.choose_keys(
-            vm, project_keys="project_keys" in request.POST, my_keys="my_keys" in request.POST, user=request.user
-        )
-    except DomainError as error:
-        messages.error(request, refusal_of(error).text)
-    else:
-        messages.success(
-            request, _("The keys of %(name)s are changed: they count from its next start on.") % {"name": name}
-        )
+    wanted = {"project_keys": "project_keys" in request.POST, "my_keys": "my_keys" in request.POST}
+    with told(request, _("The keys of %(name)s are changed: they count from its next start on.") % {"name": name}):
+        keys.choose_keys(vm, **wanted, user=request.user)
     return SeeOther(reverse("web:vm", args=[slug, name]))
 
 

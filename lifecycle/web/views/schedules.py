@@ -15,7 +15,7 @@ from lifecycle.services import idle, prices, schedules
 from lifecycle.web.access import Place, place_of, vm_in
 from lifecycle.web.forms import ScheduleForm
 from lifecycle.web.http import Request, SeeOther, next_or, signed_in
-from lifecycle.web.refusals import refusal_of
+from lifecycle.web.refusals import told
 from lifecycle.web.views.errors import post_only
 from lifecycle.web.views.vm_page import head_context
 
@@ -72,12 +72,8 @@ def skip(request: Request, slug: str, name: str, schedule_id: int) -> HttpRespon
     vm = vm_in(place, name)
     place.require(Right.USE_VMS)
     on = bool(request.POST.get("on", "1"))
-    try:
+    with told(request, _("The next time is skipped.") if on else _("The next time is not skipped.")):
         schedules.skip(vm, schedule_id, on, user=request.user)
-    except DomainError as error:
-        messages.error(request, refusal_of(error).text)
-    else:
-        messages.success(request, _("The next time is skipped.") if on else _("The next time is not skipped."))
     return _back(slug, name)
 
 
@@ -88,12 +84,8 @@ def remove(request: Request, slug: str, name: str, schedule_id: int) -> HttpResp
     place = place_of(request.user, slug)
     vm = vm_in(place, name)
     place.require(Right.USE_VMS)
-    try:
+    with told(request, _("The schedule is removed.")):
         schedules.remove(vm, schedule_id, user=request.user)
-    except DomainError as error:
-        messages.error(request, refusal_of(error).text)
-    else:
-        messages.success(request, _("The schedule is removed."))
     return _back(slug, name)
 
 
@@ -104,12 +96,8 @@ def office_hours(request: Request, slug: str, name: str) -> HttpResponse:
     place = place_of(request.user, slug)
     vm = vm_in(place, name)
     place.require(Right.USE_VMS)
-    try:
+    with told(request, _("%(name)s is started at 8 and stopped at 19 on working days.") % {"name": name}):
         schedules.keep_office_hours(vm, user=request.user)
-    except DomainError as error:
-        messages.error(request, refusal_of(error).text)
-    else:
-        messages.success(request, _("%(name)s is started at 8 and stopped at 19 on working days.") % {"name": name})
     return _back(slug, name)
 
 
@@ -120,12 +108,8 @@ def dismiss(request: Request, slug: str, name: str) -> HttpResponse:
     place = place_of(request.user, slug)
     vm = vm_in(place, name)
     place.require(Right.USE_VMS)
-    try:
+    with told(request, _("The hint about %(name)s is dismissed.") % {"name": name}):
         idle.dismiss(vm, timezone.now(), user=request.user)
-    except DomainError as error:
-        messages.error(request, refusal_of(error).text)
-    else:
-        messages.success(request, _("The hint about %(name)s is dismissed.") % {"name": name})
     return SeeOther(next_or(request, reverse("web:vm-schedules", args=[slug, name])))
 
 

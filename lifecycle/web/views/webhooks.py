@@ -2,7 +2,6 @@
 
 import json
 
-from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
@@ -17,7 +16,7 @@ from lifecycle.services import webhooks
 from lifecycle.web.access import Place, place_of
 from lifecycle.web.forms import WebhookForm
 from lifecycle.web.http import Request, SeeOther, page_param, signed_in
-from lifecycle.web.refusals import refusal_of
+from lifecycle.web.refusals import told
 from lifecycle.web.views.errors import post_only
 
 PAGE_SIZE = 25
@@ -77,13 +76,9 @@ def switch(request: Request, slug: str, webhook_id: int) -> HttpResponse:
     place = _place(request, slug)
     webhook = _webhook(place, webhook_id)
     on = request.POST.get("on") == "yes"
-    try:
+    said = _("The webhook is switched on.") if on else _("The webhook is switched off. Nothing is sent to it.")
+    with told(request, said):
         webhooks.switch(place.project, webhook.pk, on=on, user=request.user)
-    except DomainError as error:
-        messages.error(request, refusal_of(error).text)
-    else:
-        said = _("The webhook is switched on.") if on else _("The webhook is switched off. Nothing is sent to it.")
-        messages.success(request, said)
     return SeeOther(reverse("web:webhook", args=[slug, webhook.pk]))
 
 
@@ -93,12 +88,8 @@ def test(request: Request, slug: str, webhook_id: int) -> HttpResponse:
     """Send a message that tells of nothing."""
     place = _place(request, slug)
     webhook = _webhook(place, webhook_id)
-    try:
+    with told(request, _("A test is on its way. Its outcome stands in the log in some seconds.")):
         webhooks.send_test(place.project, webhook.pk, user=request.user)
-    except DomainError as error:
-        messages.error(request, refusal_of(error).text)
-    else:
-        messages.success(request, _("A test is on its way. Its outcome stands in the log in some seconds."))
     return SeeOther(reverse("web:webhook", args=[slug, webhook.pk]))
 
 
@@ -108,12 +99,8 @@ def again(request: Request, slug: str, webhook_id: int, delivery_id: int) -> Htt
     """Send a message once more."""
     place = _place(request, slug)
     webhook = _webhook(place, webhook_id)
-    try:
+    with told(request, _("The message is on its way again.")):
         webhooks.send_again(place.project, webhook.pk, delivery_id, user=request.user)
-    except DomainError as error:
-        messages.error(request, refusal_of(error).text)
-    else:
-        messages.success(request, _("The message is on its way again."))
     return SeeOther(reverse("web:webhook", args=[slug, webhook.pk]))
 
 
@@ -123,12 +110,8 @@ def remove(request: Request, slug: str, webhook_id: int) -> HttpResponse:
     """Forget a webhook with its log."""
     place = _place(request, slug)
     webhook = _webhook(place, webhook_id)
-    try:
+    with told(request, _("The webhook is removed.")):
         webhooks.remove(place.project, webhook.pk, user=request.user)
-    except DomainError as error:
-        messages.error(request, refusal_of(error).text)
-    else:
-        messages.success(request, _("The webhook is removed."))
     return SeeOther(reverse("web:webhooks", args=[slug]))
 
 
