@@ -18,6 +18,7 @@ NAMES: Final[dict[str, Label]] = {
     "events": _("events"),
     "fields": _("fields"),
     "forbid_at": pgettext_lazy("of a budget, percent", "no new VMs from"),
+    "from": _("from"),
     "image": _("image"),
     "machine_type": _("machine type"),
     "month": _("month"),
@@ -25,12 +26,14 @@ NAMES: Final[dict[str, Label]] = {
     "on": pgettext_lazy("a switch", "on"),
     "percent": _("percent"),
     "projects": _("projects"),
+    "reason": _("reason"),
     "role": _("role"),
     "spent": _("spent"),
     "state": _("state"),
     "suspend_at": pgettext_lazy("of a budget, percent", "suspends from"),
     "thresholds": _("thresholds"),
     "time_zone": _("time zone"),
+    "to": _("to"),
     "webhook": _("webhook"),
 }
 #: Which values are codes, and what they stand for.
