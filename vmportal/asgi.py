@@ -12,6 +12,7 @@ from channels.sessions import SessionMiddlewareStack  # noqa: E402
 from django.conf import settings  # noqa: E402
 
 from lifecycle.api.live import admit  # noqa: E402
+from lifecycle.api.waiting import Waiting  # noqa: E402
 from lifecycle.realtime.origins import OriginCheck  # noqa: E402
 from lifecycle.realtime.programs import TokenDoor  # noqa: E402
 from lifecycle.realtime.routing import websocket_urlpatterns  # noqa: E402
@@ -20,5 +21,8 @@ from vmportal.origins import allowed_origins  # noqa: E402
 routes = SessionMiddlewareStack(URLRouter(websocket_urlpatterns))
 origins = allowed_origins(settings.PUBLIC_URL, settings.CSRF_TRUSTED_ORIGINS, settings.LISTEN)
 application = ProtocolTypeRouter(
-    {"http": django_application, "websocket": TokenDoor(OriginCheck(routes, origins), routes, admit)}
+    {
+        "http": Waiting(django_application),  # type: ignore[arg-type]  # it says dict for any mapping
+        "websocket": TokenDoor(OriginCheck(routes, origins), routes, admit),
+    }
 )

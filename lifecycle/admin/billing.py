@@ -1,6 +1,7 @@
 """Money for operators: price lists, accounts, credits, invoices with their run, payments. Nothing here is a console."""
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.contrib import admin, messages
@@ -33,6 +34,7 @@ from lifecycle.models import (
     Price,
     PriceList,
     PromotionCode,
+    Reminder,
     Seller,
     TaxRate,
 )
@@ -168,7 +170,10 @@ class PaymentInline(ReadOnly, TabularInline):
 class InvoiceAdmin(ReadOnlyAdmin):
     """Invoices, drafts and credit notes; the run, before and after."""
 
-    list_display = ["shown_number", "project", "kind", "month", "net", "tax", "total", "currency", "status", "due_at"]
+    list_display = [
+        *("shown_number", "project", "kind", "month", "net", "tax", "total", "currency", "status", "due_at"),
+        "dunning",
+    ]
     list_filter = [
         ("status", ChoicesDropdownFilter),
         ("kind", ChoicesDropdownFilter),
@@ -186,6 +191,22 @@ class InvoiceAdmin(ReadOnlyAdmin):
     def shown_number(self, row: Invoice) -> str:
         """The number, or that it is a draft."""
         return row.number or gettext("draft")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Invoice]:
+        """With what is left to pay of each, and how often was reminded: no query a row."""
+        return invoices.with_left(super().get_queryset(request))
+
+    @display(description=_("payment"))
+    def dunning(self, row: Any) -> SafeString | str:
+        """Paid, to be paid, late, or the last reminder."""
+        if row.is_draft or row.kind != Invoice.Kind.INVOICE:
+            return "–"
+        if row.left < Decimal("0.001"):  # sums of SQLite are floating-point numbers
+            return badge(gettext("paid"), "success")
+        if row.reminded:
+            return badge(str(Reminder.Level(row.reminded).label), "danger")
+        late = row.due_at is not None and row.due_at < timezone.now()
+        return badge(gettext("overdue"), "warning") if late else badge(gettext("to be paid"), "info")
 
     @action(description=_("Issue"), permissions=["issue"])
     def issue(self, request: HttpRequest, rows: QuerySet[Invoice]) -> None:

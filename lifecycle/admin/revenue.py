@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.utils import timezone
 from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import action, display
 
@@ -73,7 +75,7 @@ def dashboard() -> dict[str, Any]:
     return {
         "currency": currency,
         "days": days,
-        "marks": [date_format(day.day, "j M") if number % DAYS_A_MARK == 0 else "" for number, day in enumerate(days)],
+        "marks": [_mark(day.day) if number % DAYS_A_MARK == 0 else "" for number, day in enumerate(days)],
         "revenue_chart": chart(
             [day.amount for day in days],
             [f"{name}: {words.money(day.amount, currency)}" for name, day in zip(names, days, strict=True)],
@@ -98,6 +100,11 @@ def dashboard() -> dict[str, Any]:
         "width": WIDTH,
         "height": HEIGHT,
     }
+
+
+def _mark(day: date) -> str:
+    """A date that is short enough to stand under a chart."""
+    return date_format(day, pgettext("date under a chart", "j M"))
 
 
 def _shares(shares: Sequence[revenue.Share]) -> list[tuple[revenue.Share, str]]:

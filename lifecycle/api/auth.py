@@ -27,8 +27,11 @@ class Credential:
         return f"token:{self.token.pk}"
 
 
-def authenticate(request: HttpRequest) -> Credential:
+def authenticate(request: HttpRequest, *, count: bool = True) -> Credential:
     """The person behind the request's token.
+
+    Args:
+        count: whether it is a call of its own, for the rate and the last use.
 
     Raises:
         ApiError: 401 without a usable token, 429 when it asks too often.
@@ -40,6 +43,8 @@ def authenticate(request: HttpRequest) -> Credential:
     if token is None:
         raise _unauthenticated("Request had invalid authentication credentials: unknown, expired or revoked token.")
     credential = Credential(token.user, token)
+    if not count:
+        return credential
     wait = rates.take(credential.rate_key, settings.API_CALLS_PER_MINUTE)
     if wait:
         message = f"Rate limit of {settings.API_CALLS_PER_MINUTE} calls a minute exceeded. Retry in {wait} seconds."

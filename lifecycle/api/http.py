@@ -4,7 +4,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
@@ -18,6 +18,7 @@ from lifecycle.api.call import Call
 from lifecycle.api.errors import ApiError, invalid, response_of
 from lifecycle.api.links import Links
 from lifecycle.api.registry import Method
+from lifecycle.api.waiting import asked_before
 from lifecycle.domain.errors import DomainError
 from lifecycle.models import Project
 from lifecycle.services import audit
@@ -51,9 +52,10 @@ def _answered(request: HttpRequest, path: str) -> HttpResponse:
     found, values, verbs = registry.find("GET" if verb == "HEAD" else verb, path)
     if found is None:
         raise _no_method(verb, path, verbs)
-    credential = auth.authenticate(request)
+    again = asked_before(request)
+    credential = auth.authenticate(request, count=not again)
     query = _query(request, overridden=verb != request.method and request.method == "POST")
-    with noted(found, credential, path) as note:
+    with nullcontext(Note()) if again else noted(found, credential, path) as note:
         return _called(request, path, found, values, credential, query, note)
 
 

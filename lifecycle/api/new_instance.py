@@ -75,7 +75,7 @@ def scheduling_of(body: Mapping[str, Any]) -> dict[str, Any]:
     if found.get("provisioningModel", "STANDARD") != "STANDARD":
         raise unsupported("resource.scheduling.provisioningModel", "every VM is STANDARD.")
     if found.get("onHostMaintenance", "MIGRATE") != "MIGRATE":
-        raise unsupported("resource.scheduling.onHostMaintenance", "VMs are moved before maintenance: MIGRATE.")
+        raise unsupported("resource.scheduling.onHostMaintenance", "it is MIGRATE and means nothing yet.")
     return found
 
 

@@ -54,6 +54,17 @@ def note(project_id: int, subject: str) -> None:
     _sender.post(project_group(project_id), {"type": "project.note", "subject": subject})
 
 
+def operation_group(operation_id: object) -> str:
+    """The group of everybody who waits for the end of an operation."""
+    return f"operation_{operation_id}"
+
+
+def operation_ended(operation_id: object) -> None:
+    """On commit, tell those who wait for it."""
+    group = operation_group(operation_id)
+    transaction.on_commit(lambda: _sender.post(group, {"type": "operation.ended"}))
+
+
 def usage_group(subject: str) -> str:
     """The group of everybody who looks at the live chart of a subject (`lifecycle.realtime.recent`)."""
     return f"usage_{subject}"

@@ -324,6 +324,12 @@ def _same(before: Payment, row: Invoice, amount: Decimal) -> Payment:
 
 def unpaid() -> QuerySet[Invoice]:
     """Issued invoices of which something is open, oldest first: `left` is how much."""
+    issued = Invoice.objects.filter(status=Invoice.Status.ISSUED, kind=Invoice.Kind.INVOICE)
+    return with_left(issued).filter(left__gt=Decimal("0.001")).order_by("due_at", "pk")
+
+
+def with_left(rows: QuerySet[Invoice]) -> QuerySet[Any]:
+    """The same with `left`, what is to be paid of each, and `reminded`, the level of the last reminder (None: none)."""
     paid = Payment.objects.order_by().values("invoice").annotate(all=Sum("amount")).values("all")
     notes = Invoice.objects.filter(kind=Invoice.Kind.CREDIT_NOTE).order_by().values("corrects")
     corrected = notes.annotate(all=Sum("total")).values("all")
@@ -332,8 +338,8 @@ def unpaid() -> QuerySet[Invoice]:
         - Coalesce(Subquery(paid.filter(invoice=OuterRef("pk"))), Decimal(0))
         + Coalesce(Subquery(corrected.filter(corrects=OuterRef("pk"))), Decimal(0))
     )
-    issued = Invoice.objects.filter(status=Invoice.Status.ISSUED, kind=Invoice.Kind.INVOICE)
-    return issued.annotate(left=left).filter(left__gt=Decimal("0.001")).order_by("due_at", "pk")
+    last = Reminder.objects.filter(invoice=OuterRef("pk")).order_by("-level").values("level")[:1]
+    return rows.annotate(left=left, reminded=Subquery(last))
 
 
 def dunning_level(due_at: datetime | None, now: datetime) -> int:

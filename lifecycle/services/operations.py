@@ -22,7 +22,7 @@ from lifecycle.domain.access import Right
 from lifecycle.domain.errors import ActionNotAllowed, OperationCancelled, OperationPreempted, RequestIdReused
 from lifecycle.domain.transitions import Action, Asker, may_cancel
 from lifecycle.models import VM, Change, Operation, OperationStep, Project, User
-from lifecycle.realtime import publish
+from lifecycle.realtime import publish, push
 from lifecycle.services import bell, notifications, webhooks
 from lifecycle.services.access import authorise, require
 from lifecycle.services.db import lock_project, service
@@ -109,6 +109,7 @@ def close(operation_id: UUID, error: dict[str, Any] | None = None, **fields: Any
         notifications.operation_failed(operation_id)
     if changed:
         webhooks.operation_ended(operation_id)
+        push.operation_ended(operation_id)
     return bool(changed)
 
 

@@ -206,7 +206,8 @@ def publish(price_list: PriceList, *, user: User | None, first: bool = False) ->
 
     Raises:
         StateConflict: it is published already.
-        InvalidInput: it begins in the past, is in another currency than the others, or another begins then, too.
+        InvalidInput: it begins in the past, is in another currency than the others, or another begins then, too; a
+            price of images names what images do not have.
     """
     row = PriceList.objects.select_for_update().get(pk=price_list.pk)
     if row.published_at:
@@ -217,6 +218,8 @@ def publish(price_list: PriceList, *, user: User | None, first: bool = False) ->
         raise InvalidInput("A price list begins in the future: what was used has its price.", field="valid_from")
     if others.exclude(currency=row.currency).exists():
         raise InvalidInput("All price lists are in one currency.", field="currency")
+    if row.prices.filter(item=Item.IMAGE).exclude(kind="", zone="").exists():
+        raise InvalidInput("Images have no type and no zone: a price that names one would be nobody's.")
     tiers(row.sustained, "sustained"), tiers(row.sla, "sla")
     row.published_at, row.published_by = now, user
     try:

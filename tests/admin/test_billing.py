@@ -1,5 +1,6 @@
 """Operators' pages of money: price lists, the invoice run, payments, and who sees them."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
@@ -16,6 +17,7 @@ from lifecycle.domain.periods import Month
 from lifecycle.domain.pricing import Item
 from lifecycle.models import VM, Credit, GroupGrant, Host, Invoice, Payment, PriceList, Project, Seller, User
 from lifecycle.services import bootstrap as service
+from lifecycle.services import invoices as service_invoices
 from lifecycle.services import prices
 from lifecycle.services.bootstrap import BILLING_GROUP, bootstrap
 from tests import factories
@@ -142,6 +144,28 @@ def test_invoices_are_issued_taken_back_and_exported(admin_client: Client, used:
     assert row.open == 0
     found = admin_client.post(page("invoice_changelist"), {"action": "export_json", "_selected_action": [row.pk]})
     assert [each["net"] for each in found.json()] == ["672.00"]
+
+
+def test_the_list_tells_what_is_paid_late_and_reminded_of(admin_client: Client, used: Project, seller: Seller) -> None:
+    assert invoices.draft(used, Month(2026, 2))
+    with time_machine.travel(MARCH + timedelta(days=4), tick=False):
+        row = invoices.issue(used, Month(2026, 2))
+    assert row.due_at
+
+    def shown(days: float) -> str:
+        assert row.due_at
+        with time_machine.travel(row.due_at + timedelta(days=days), tick=False):
+            admin_client.get("/projects/")
+            text = admin_client.get(page("invoice_changelist")).content.decode()
+        return text.partition("field-dunning")[2].partition("</td>")[0]
+
+    assert "to be paid" in shown(-1)
+    assert "overdue" in shown(0.5)
+    service_invoices.remind(row, row.due_at + timedelta(days=15))
+    assert "second reminder" in shown(15)
+    service_invoices.record_payment(row, row.total, "transfer", "bank 1", user=None)
+    assert re.search(r">\s*paid\s*<", shown(16))
+    assert "reminder" not in shown(16)
 
 
 def test_payments_and_credits_are_entered(admin_client: Client, used: Project, seller: Seller) -> None:

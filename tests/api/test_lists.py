@@ -146,7 +146,18 @@ def test_a_list_takes_as_many_queries_for_many_vms_as_for_one(
     for number in range(1, 500):
         factories.make_vm(project, f"web-{number}", State.TERMINATED, host=host)
     assert queries() == one <= 12
-    assert len(api("GET", INSTANCES)["items"]) == 500
+    with CaptureQueriesContext(connection) as captured:
+        assert len(api("GET", INSTANCES)["items"]) == 500
+    (rows,) = [query["sql"] for query in captured if '"lifecycle_vm"."name"' in query["sql"]]
+    for not_shown in ('"lifecycle_host"', '"lifecycle_image"', '"lifecycle_vm"."notes"'):
+        assert not_shown not in rows, "each VM's row is read with what a list shows of it"
+
+
+def test_one_vm_takes_six_queries(api: Program, vms: list[str]) -> None:
+    api("GET", f"{INSTANCES}/web-1")  # writes the token's use
+    with CaptureQueriesContext(connection) as captured:
+        assert api("GET", f"{INSTANCES}/web-1")["name"] == "web-1"
+    assert len(captured) <= 6, [query["sql"][:100] for query in captured]
 
 
 def test_what_others_have_is_in_no_list(api: Program, vms: list[str], stranger: User) -> None:

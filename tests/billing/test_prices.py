@@ -68,6 +68,14 @@ def test_a_list_begins_in_the_future_in_one_currency_and_alone() -> None:
         prices.publish(prices.draft_price_list("EUR", first.valid_from, [OFFER]), user=None)
 
 
+@pytest.mark.parametrize(("kind", "zone"), [("standard", ""), ("", "zone-a")])
+def test_a_price_of_images_that_could_never_apply_is_refused(kind: str, zone: str) -> None:
+    made = draft()
+    Price.objects.create(price_list=made, item=Item.IMAGE, kind=kind, zone=zone, per_second=Decimal(1))
+    with refusal(InvalidInput, match="no zone"):
+        prices.publish(made, user=None)
+
+
 @pytest.mark.parametrize("tiers", ["x", [["0.5"]], [["2", "1"]], [["0.5", "101"]], [[None, "1"]], 7])
 def test_tiers_that_make_no_sense_are_refused(tiers: object) -> None:
     with refusal(InvalidInput, match="pairs"):

@@ -1,6 +1,7 @@
 """A Redis of this folder alone, the web process, and people with sessions."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from pytest_django import Settings
@@ -32,6 +33,7 @@ def web(transactional_db: None, redis: RedisServer, settings: Settings) -> Itera
     from django.core.asgi import get_asgi_application
 
     from lifecycle.api.live import admit
+    from lifecycle.api.waiting import Waiting
     from lifecycle.realtime.origins import OriginCheck
     from lifecycle.realtime.programs import TokenDoor
     from vmportal.asgi import routes
@@ -42,7 +44,8 @@ def web(transactional_db: None, redis: RedisServer, settings: Settings) -> Itera
     own = allowed_origins(f"http://127.0.0.1:{port}", [], "127.0.0.1")
     # The product's stack; only its port is this test's.
     websocket = TokenDoor(OriginCheck(routes, own), routes, admit)
-    server = Web(ProtocolTypeRouter({"http": get_asgi_application(), "websocket": websocket}), port)
+    http: Any = Waiting(get_asgi_application())  # type: ignore[arg-type]  # it says dict for any mapping
+    server = Web(ProtocolTypeRouter({"http": http, "websocket": websocket}), port)
     server.start()
     yield server
     server.stop()

@@ -39,6 +39,9 @@ def test_the_invoice_s_page_leads_from_the_total_to_the_intervals(as_owner: Clie
     page = as_owner.get(f"{BASE}invoices/{bill.pk}/").content.decode()
     assert "Repair, not billed" in page
     assert "Credit for missed uptime" in page
+    # web-1 ran 18 days and 18 hours, web-2 nine days; web-2 was down for the other nineteen.
+    assert "59.358 %" in page
+    assert "announced maintenance count for neither" in page
     line = bill.lines.get(name="web-1", item="vcpu")
     assert f"{BASE}invoices/{bill.pk}/lines/{line.position}/" in page
     parts = as_owner.get(f"{BASE}invoices/{bill.pk}/lines/{line.position}/").content.decode()

@@ -143,9 +143,11 @@ def update_shielded_instance_config(call: Call) -> Operation:
     query=("requestId", "withExtendedNotifications"),
 )
 def simulate_maintenance_event(call: Call) -> Operation:
-    """Refused: a VM is moved by an operator who puts its host into maintenance, and not on request."""
+    """Refused: maintenance of a host is announced by its operators, and moves no VM yet."""
     finders.vm_in(call)
-    raise unsupported("simulateMaintenanceEvent", "maintenance of a host is for its operators.")
+    raise unsupported(
+        "simulateMaintenanceEvent", "maintenance is announced by a host's operators, and moves no VM yet."
+    )
 
 
 @method(

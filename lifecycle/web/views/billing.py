@@ -17,7 +17,7 @@ from lifecycle.domain.access import Right
 from lifecycle.domain.errors import DomainError, Forbidden
 from lifecycle.domain.metering import Shape
 from lifecycle.models import Invoice, InvoiceLine, MachineType, Zone
-from lifecycle.services import idle, prices
+from lifecycle.services import idle, metering, prices
 from lifecycle.web.access import Place, place_of, vm_in
 from lifecycle.web.forms import AccountForm, PromotionForm
 from lifecycle.web.http import Request, SeeOther, page_param, signed_in, text_param
@@ -155,6 +155,7 @@ def invoice(request: Request, slug: str, number: int) -> HttpResponse:
         "corrections": list(row.corrections.all()),
         "measured": intervals.MEASURED,
         "overdue": row.is_overdue(timezone.now()),
+        "uptime": metering.project_usage(row.project, row.period_start, row.period_end).availability,
         "by_card": place.may_manage and bool(row.open) and payments.provider() is not None,
     }
     return render(request, "billing/invoice.html", context)
