@@ -47,11 +47,9 @@ SHOWN = {
     "costs-light": ("/projects/default/billing/", "light", "desktop", "en"),
     "images-dark": ("/projects/default/images/", "dark", "desktop", "en"),
     "operators-dark-fr": ("/operators/", "dark", "desktop", "fr"),
-    "budgets-light": ("/projects/default/billing/budgets/", "light", "desktop", "en"),
     "schedules-light": ("/projects/default/vms/web-1/schedules/", "light", "desktop", "en"),
     "vm-running-light": ("/projects/default/vms/web-1/", "light", "desktop", "en"),
     "vm-running-dark": ("/projects/default/vms/web-1/", "dark", "desktop", "en"),
-    "revenue-light": ("/admin/lifecycle/revenueday/", "light", "desktop", "en"),
     "admin-light": ("/admin/", "light", "desktop", "en"),
 }
 
