@@ -61,14 +61,14 @@ def name_of(path: str) -> str:
 
 
 def shoot(page: Page, path: str, file: Path) -> None:
-    """One picture of one page, with few colours: the pages have few, and pictures stay small."""
+    """One picture of one page, with few colours, so that it stays small; median cut keeps its ground as it is."""
     page.goto(path)
     page.wait_for_timeout(SETTLED_MS)
     height = page.evaluate("document.documentElement.scrollHeight")
     clip = {"x": 0, "y": 0, "width": page.viewport_size["width"], "height": min(height, LONGEST_PX)}  # type: ignore[index]
     page.screenshot(path=file, full_page=True, clip=clip)  # type: ignore[arg-type]
     with Image.open(file) as picture:
-        few = picture.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        few = picture.convert("RGB").quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     few.save(file, optimize=True)
 
 
