@@ -257,3 +257,16 @@ def test_recorded_output_is_searched_and_shown_when_the_vm_is_off(guest: str, op
     expect(console.locator("[data-console-status]")).to_have_attribute("data-state", "off", timeout=15_000)
     screen = open_page(f"{guest}screen/")
     expect(screen.locator("[data-console-status]")).to_have_attribute("data-state", "off", timeout=15_000)
+
+
+def test_a_console_opens_by_itself_when_the_vm_runs_again_in_any_language(
+    stack: Stack, guest: str, signed_in: BrowserContext, open_page: Callable[[str], Page]
+) -> None:
+    """What the badge says is French then; what the script looks at is not what the badge says."""
+    signed_in.add_cookies([{"name": "vmportal_language", "value": "fr", "url": stack.url}])
+    console = open_page(f"{guest}console/")
+    expect(console.locator("html")).to_have_attribute("lang", "fr")
+    expect(console.locator("[data-console-status]")).to_have_attribute("data-state", "off", timeout=15_000)
+    console.locator("#do-start").click()
+    connected(console)
+    signed_in.clear_cookies(name="vmportal_language")
