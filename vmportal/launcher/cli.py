@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vmportal.launcher.backup import backup
+from vmportal.launcher.commands import end_by_exception
 from vmportal.launcher.display import Display, report_error
 from vmportal.launcher.down import down
 from vmportal.launcher.errors import PortalError
@@ -138,6 +139,8 @@ def _dispatch(arguments: argparse.Namespace, words: list[str]) -> int:
 
 def _pass_on(command: str, installation: Installation, words: list[str]) -> int:
     """The commands whose words are others' options."""
+    if command not in {"manage", "gcloud"}:
+        end_by_exception()
     match command:
         case "manage":
             return manage(installation, words)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from vmportal.launcher.errors import PortalError
 
 LAST_LINES = 15
+CLEAN_UP_SECONDS = 60
 # What root's programs get: nothing of the caller's environment that could change what they do.
 ROOT_ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -50,6 +52,34 @@ def run(
     if process.returncode:
         raise PortalError(failure, "\n".join(lines[-LAST_LINES:]) or f"It ended with status {process.returncode}.")
     return "\n".join(lines)
+
+
+class Terminated(KeyboardInterrupt):
+    """A request to end that reached this process alone; Ctrl-C reaches those it started as well."""
+
+
+def end_by_exception() -> None:
+    """From here on SIGTERM arrives as `Terminated`, so that what was started is stopped again."""
+
+    def terminate(_number: int, _frame: object) -> None:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+
+
+def foreground(argv: Sequence[str | Path], env: Mapping[str, str], cwd: Path) -> int:
+    """Run the program on our terminal; its exit status. When we are to end, it gets the time to clean up behind it."""
+    with subprocess.Popen([str(word) for word in argv], env=env, cwd=cwd) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt as interrupt:
+            if isinstance(interrupt, Terminated):
+                process.send_signal(signal.SIGINT)
+            try:
+                process.wait(CLEAN_UP_SECONDS)
+            except BaseException:  # it takes too long, or somebody is impatient
+                process.kill()
+            raise
 
 
 def as_root(argv: Sequence[str]) -> list[str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vmportal.launcher import environment, libvirtd, packages
+from vmportal.launcher.commands import foreground
 from vmportal.launcher.display import Display
 from vmportal.launcher.errors import PortalError
 from vmportal.launcher.installation import CHECKOUT, Installation
@@ -81,7 +82,7 @@ def bench(installation: Installation, words: Sequence[str], display: Display) ->
         if prepared.outcome != "passed":
             raise PortalError("The guest image could not be made.", prepared.output)
         argv = libvirtd.with_group([str(lab.python), "-m", "tests.bench", *words])
-        return subprocess.run(argv, cwd=CHECKOUT, env=environ, check=False).returncode
+        return foreground(argv, environ, CHECKOUT)
 
 
 def chaos(installation: Installation, words: Sequence[str], display: Display) -> int:
@@ -89,14 +90,14 @@ def chaos(installation: Installation, words: Sequence[str], display: Display) ->
     with _laboratory(installation, display) as (lab, environ):
         own = {**environ, "VMPORTAL_VAR": str(installation.var)}
         argv = [str(lab.python), "-m", "tests.chaos", *words]
-        return subprocess.run(argv, cwd=CHECKOUT, env=own, check=False).returncode
+        return foreground(argv, own, CHECKOUT)
 
 
 def screenshots(installation: Installation, words: Sequence[str], display: Display) -> int:
     """Take pictures of every page of a furnished portal, `words` being the options; their exit status."""
     with _laboratory(installation, display) as (lab, environ):
         argv = [str(lab.python), "-m", "tests.e2e.screenshots", *words]
-        return subprocess.run(argv, cwd=CHECKOUT, env=environ, check=False).returncode
+        return foreground(argv, environ, CHECKOUT)
 
 
 @contextmanager
@@ -273,9 +274,9 @@ def _pytest(name: str, installation: Installation, environ: dict[str, str], word
     argv += [f"--junit-xml={report}", *words]
     started = time.monotonic()
     print(f"\n{name}", flush=True)
-    done = subprocess.run(libvirtd.with_group([str(word) for word in argv]), cwd=CHECKOUT, env=environ, check=False)
+    status = foreground(libvirtd.with_group([str(word) for word in argv]), environ, CHECKOUT)
     counts = read_report(report)
-    fine = done.returncode == 0 or (done.returncode == NO_TESTS_RAN and words)
+    fine = status == 0 or (status == NO_TESTS_RAN and words)
     # Without a report pytest did not come to its end, whatever the process that ended says.
     outcome = "passed" if fine and report.exists() else "failed"
     return Result(name, outcome, time.monotonic() - started, counts=counts)
