@@ -102,7 +102,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class OpenStep:
-    """The step at which an open operation is."""
+    """The step at which an open operation is. `due_by`: when it ought to be over, where it knows that itself."""
 
     operation_id: UUID
     vm_id: UUID
@@ -111,11 +111,21 @@ class OpenStep:
     action: str
     step: str
     started_at: datetime
+    due_by: datetime | None = None
+
+    def within(self, deadline_seconds: float) -> float:
+        """How long it may take, in seconds: its deadline, or less."""
+        if self.due_by is None:
+            return deadline_seconds
+        return min(deadline_seconds, max(0.0, (self.due_by - self.started_at).total_seconds()))
 
 
 def overdue(step: OpenStep, deadline_seconds: float | None, now: datetime) -> Condition | None:
     """The step's condition when it is past its deadline; None for a step without one, and in time."""
-    if deadline_seconds is None or now - step.started_at <= timedelta(seconds=deadline_seconds) + DEADLINE_SLACK:
+    if deadline_seconds is None:
+        return None
+    limit = step.within(deadline_seconds)
+    if now - step.started_at <= timedelta(seconds=limit) + DEADLINE_SLACK:
         return None
     return Condition(
         Kind.STEP_OVERDUE,
@@ -125,7 +135,7 @@ def overdue(step: OpenStep, deadline_seconds: float | None, now: datetime) -> Co
             "vm": step.vm,
             "project": step.project,
             "step": step.step,
-            "deadline": str(round(deadline_seconds)),
+            "deadline": str(round(limit)),
         },
         vm_id=step.vm_id,
         operation_id=step.operation_id,

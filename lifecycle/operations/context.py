@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
+
+from django.utils import timezone
 
 from lifecycle.domain.errors import Broken, OperationCancelled
 from lifecycle.domain.states import State
@@ -105,6 +107,11 @@ class Context:
         """Keep JSON values for later runs."""
         with self.writing():
             operations.remember(self.operation, **values)
+
+    def expect_end(self, step: str, seconds: float) -> None:
+        """Say that `step` ought to be over in so many seconds, sooner than its deadline: later an operator is told."""
+        by = timezone.now() + timedelta(seconds=seconds)
+        self.remember(expected={"step": step, "by": by.isoformat()})
 
     def move(
         self,

@@ -18,6 +18,8 @@ from lifecycle.operations.definition import Again, Definition, Outcome, Step
 
 #: How long a hanging QEMU is asked for its memory, the deadline of every other saving.
 SAVE_SECONDS = 900.0
+#: How long forcing a guest off takes at most; libvirt gives a QEMU that does not end half a minute.
+FORCE_SECONDS = 120.0
 
 
 def _keeps_memory(context: Context) -> bool:
@@ -67,7 +69,9 @@ def _await_off(context: Context) -> Outcome:
         if waited > 5:
             _press(context)
         return Again(min(2.0, max(0.2, grace - waited)), "waiting for the guest to shut down")
-    context.remember(forced=True)
+    if not context.recall("forced"):
+        context.expect_end("await_shutdown", FORCE_SECONDS)
+        context.remember(forced=True)
     return steps.power_off(context)
 
 

@@ -80,15 +80,20 @@ def _operations(deadlines: Deadlines, now: datetime) -> Iterator[Condition]:
     for step in steps.exclude(operation__status=Operation.Status.DONE).select_related("operation__project"):
         work = step.operation
         assert work.step_started_at is not None  # noqa: S101  # filtered above
-        at = OpenStep(
-            work.pk, work.vm_id, work.target_name, work.project.slug, work.action, step.name, work.step_started_at
-        )
+        names = (work.target_name, work.project.slug, work.action, step.name)
+        at = OpenStep(work.pk, work.vm_id, *names, work.step_started_at, _due_by(work, step.name))
         if found := overdue(at, deadlines.get((work.action, step.name)), now):
             yield found
     free = Q(lease_until__isnull=True) | Q(lease_until__lt=now - UNTOUCHED_AFTER)
     waiting = Operation.objects.filter(free, due_at__lt=now - UNTOUCHED_AFTER)
     if waiting.exclude(status=Operation.Status.DONE).exists():
         yield Condition(Kind.UNTOUCHED, "operations")
+
+
+def _due_by(work: Operation, step: str) -> datetime | None:
+    """When the step ought to be over, as it wrote down itself (`Context.expect_end`)."""
+    expected = work.data.get("expected", {})
+    return datetime.fromisoformat(expected["by"]) if expected.get("step") == step else None
 
 
 # -- VMs -----------------------------------------------------------------------------------------

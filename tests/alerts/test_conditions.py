@@ -74,6 +74,19 @@ def test_a_step_past_its_deadline(project: Project, undoing: bool) -> None:
     assert found() == set()
 
 
+@pytest.mark.parametrize(("step", "told"), [("await_shutdown", True), ("ask_guest", False)])
+def test_a_step_that_says_itself_when_it_ought_to_be_over(project: Project, step: str, told: bool) -> None:
+    vm = factories.make_vm(project)
+    operation = factories.make_operation(vm, Action.STOP, steps=("ask_guest", "await_shutdown"), status="RUNNING")
+    expected = {"expected": {"step": step, "by": ago(seconds=31).isoformat()}}
+    begun = ago(seconds=241)
+    Operation.objects.update(step_index=1, step_started_at=begun, data=expected, lease_until=ago(seconds=-20))
+    assert found() == ({"step_overdue"} if told else set())
+    if told:
+        params = the(Kind.STEP_OVERDUE).params
+        assert (params["vm"], params["deadline"]) == (operation.target_name, "210")
+
+
 def test_a_done_operation_is_past_nothing(project: Project) -> None:
     factories.make_operation(factories.make_vm(project), Action.STOP, steps=("ask_guest",))
     Operation.objects.update(status="DONE", end_time=ago(seconds=-1), step_started_at=ago(days=1), due_at=ago(days=1))

@@ -12,8 +12,9 @@ from lifecycle.domain.states import Power, State
 from lifecycle.domain.transitions import Action
 from lifecycle.drivers.base import Pool
 from lifecycle.models import VM, Address, Disk, Finding, Host, Operation, Reservation, Transition
-from lifecycle.operations import engine
+from lifecycle.operations import engine, registry
 from lifecycle.operations.context import Context
+from lifecycle.repair import alerts
 from lifecycle.repair.reconcile import reconcile
 from tests import factories
 from tests.operations.scene import Scene, error_of
@@ -31,6 +32,12 @@ def earlier(operation: Operation, seconds: float) -> None:
     operation.refresh_from_db()
     asked_at = timezone.now() - timedelta(seconds=seconds)
     Operation.objects.filter(pk=operation.pk).update(data={**operation.data, "asked_at": asked_at.isoformat()})
+
+
+def told_at(operation: Operation, seconds: float) -> list[str]:
+    """What operators will be told of the operation in so many seconds."""
+    then = timezone.now() + timedelta(seconds=seconds)
+    return [c.key for c in alerts.conditions(registry.DEADLINES, then) if c.operation_id == operation.pk]
 
 
 @pytest.fixture
@@ -99,6 +106,20 @@ def test_a_guest_whose_qemu_hangs_cannot_be_asked_and_is_forced_in_time(deaf: Sc
     deaf.finish(operation)
     deaf.assert_at_rest(State.TERMINATED)
     assert deaf.vm.state_reason == "Forced off after the grace period."
+
+
+def test_a_guest_that_cannot_be_forced_off_is_told_of_in_time(deaf: Scene) -> None:
+    deaf.proxy.fail("destroy", Held("cannot acquire state change lock"))
+    operation = deaf.ask(Action.STOP)
+    engine.run(operation.pk)
+    earlier(operation, 91)
+    deaf.make_due(operation)
+    engine.run(operation.pk)
+    assert told_at(operation, seconds=140) == []
+    assert told_at(operation, seconds=155) == [f"step_overdue:{operation.pk}:await_shutdown"]
+    deaf.make_due(operation)
+    engine.run(operation.pk)
+    assert told_at(operation, seconds=155), "another try does not begin the time anew"
 
 
 def _stop_a_resume_that_came_up(scene: Scene, *, hangs_for: int) -> Operation:
