@@ -100,9 +100,9 @@ def run(site: Site, seed: int, minutes: float, rate: float, least: int, folder: 
     wrong += [f"{entry.kind}: {entry.detail['text']}" for entry in timeline.of("wrong")]
     rows = rows_of(timeline, begin_wall)
     wrong += [f"too few: {row.kind} counted {row.counted} of {least}" for row in rows if row.counted < least]
+    done = {**operations_of(), "starts that libvirtd forgot, cleared by an operator": len(site.operator.cleared)}
     report = Report(
-        seed, minutes, connection.vendor, rows, operations_of(), dict(load.answers), quiet_after, wrong,
-        timeline.as_rows(),
+        seed, minutes, connection.vendor, rows, done, dict(load.answers), quiet_after, wrong, timeline.as_rows(),
     )  # fmt: skip
     report.write(folder)
     print(report.text())

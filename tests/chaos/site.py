@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.chaos.operator import Operator
 from tests.repair.private_host import PrivateHost
 from tests.stack import Stack, wait_until
 
@@ -40,6 +41,7 @@ class Site(Stack):
 
     processes: tuple[str, ...] = ("web", "beat", *WATCHERS, *WORKERS)
     host: PrivateHost = field(init=False)
+    operator: Operator = field(init=False)
     _tending: threading.Thread | None = None
     _ending: threading.Event = field(default_factory=threading.Event)
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -49,6 +51,7 @@ class Site(Stack):
     def __post_init__(self) -> None:
         self.host = PrivateHost(self.root / "host")
         self.host_uri = self.host.uri
+        self.operator = Operator(self.host.root / "run", self._end_libvirtd, self._guests)
         # Processes start often here: what is compiled once is kept, outside of the checkout.
         compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(self.root / "pycache")}
         self.extra = {**PACE, **compiled, **self.extra}
@@ -173,11 +176,19 @@ class Site(Stack):
                     found.append((int(path.name), words))
         return found
 
+    def _guests(self) -> list[tuple[int, str]]:
+        return [(pid, guest_of(words)) for pid, words in self.qemus()]
+
+    def _end_libvirtd(self) -> None:
+        self._frozen.discard("libvirtd")
+        self.host.kill_daemon()
+
     # -- starting again
 
     def _tend(self) -> None:
         while not self._ending.wait(0.1):
             with self._lock:
+                self.operator.look()
                 for name in (*self.processes, "redis", "libvirtd"):
                     self._look_after(name)
 
