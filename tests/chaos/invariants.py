@@ -5,6 +5,7 @@ Each check looks for itself: rows by the ORM, the host by plain libvirt calls, n
 
 import io
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import pairwise
 
 import libvirt
@@ -23,25 +24,29 @@ COMPUTE = {State.RUNNING}
 
 
 def violations(site: Site) -> list[str]:
-    """Everything that is wrong now; empty when nothing is."""
-    conn = libvirt.open(site.host_uri)
+    """Everything that is wrong now; empty when nothing is. What goes away while it is looked at counts: look again."""
     try:
-        vms = {str(vm.pk): vm for vm in VM.objects.live().filter(project__slug=PROJECT)}
-        return [
-            *_at_rest(vms),
-            *_operations(),
-            *_histories(),
-            *_domains(conn, vms, site),
-            *_volumes(conn, vms, site.installation),
-            *_filters(conn, vms, site.installation),
-            *_addresses(conn, vms, site.installation),
-            *_capacity(vms),
-            *_quota(vms),
-            *_repairs(),
-            *_metering(),
-        ]
-    finally:
-        conn.close()
+        with closing(libvirt.open(site.host_uri)) as conn:
+            return _violations(conn, site)
+    except libvirt.libvirtError as error:
+        return [f"host: {error}"]
+
+
+def _violations(conn: libvirt.virConnect, site: Site) -> list[str]:
+    vms = {str(vm.pk): vm for vm in VM.objects.live().filter(project__slug=PROJECT)}
+    return [
+        *_at_rest(vms),
+        *_operations(),
+        *_histories(),
+        *_domains(conn, vms, site),
+        *_volumes(conn, vms, site.installation),
+        *_filters(conn, vms, site.installation),
+        *_addresses(conn, vms, site.installation),
+        *_capacity(vms),
+        *_quota(vms),
+        *_repairs(),
+        *_metering(),
+    ]
 
 
 def unquiet() -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.utils import timezone
@@ -12,7 +13,7 @@ from lifecycle.models import VM, Address, Host, MeteringInterval, Operation, Pro
 from tests import factories
 from tests.chaos import invariants
 from tests.chaos.report import Report, Row, rows_of
-from tests.chaos.site import PROJECT
+from tests.chaos.site import PROJECT, Site
 from tests.chaos.timeline import Timeline
 
 pytestmark = pytest.mark.django_db
@@ -137,3 +138,8 @@ def test_the_report_says_each_violation() -> None:
     assert report.counted == 2
     assert "VIOLATION volume: x belongs to no VM" in report.text()
     assert "| redis-kill | 3 | 2 | 2 |" in report.text()
+
+
+def test_a_host_that_does_not_answer_is_wrong_and_ends_no_run(tmp_path: Path) -> None:
+    site = Site(tmp_path)  # nothing of it was started
+    assert [line.partition(":")[0] for line in invariants.violations(site)] == ["host"]
