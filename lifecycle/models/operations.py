@@ -108,6 +108,12 @@ class Operation(models.Model):
         return f"{self.action} {self.target_name}"
 
     @property
+    def seconds_at_step(self) -> float:
+        """How long its present step has been under way; 0 before the first."""
+        now = timezone.now()
+        return (now - (self.step_started_at or now)).total_seconds()
+
+    @property
     def is_done(self) -> bool:
         """Whether it has ended, well or with an error."""
         return self.status == self.Status.DONE

@@ -260,8 +260,7 @@ def _postpone_failed(context: Context, error: Exception, bounds: tuple[float, fl
 
 
 def _overdue(operation: Operation, step: Step) -> bool:
-    started = operation.step_started_at or timezone.now()
-    return (timezone.now() - started).total_seconds() > step.deadline_seconds
+    return operation.seconds_at_step > step.deadline_seconds
 
 
 def _worth_repeating(operation: Operation, error: Exception) -> bool:

@@ -43,8 +43,7 @@ def _save_memory(context: Context) -> None:
     try:
         context.host().save_memory(context.vm.id)
     except Held:
-        begun = context.operation.step_started_at or timezone.now()
-        if (timezone.now() - begun).total_seconds() < SAVE_SECONDS:
+        if context.operation.seconds_at_step < SAVE_SECONDS:
             raise
         context.remember(memory_lost=True)
         steps.power_off(context)
