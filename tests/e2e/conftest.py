@@ -59,7 +59,7 @@ def signed_in(stack: Stack, browser: Browser) -> Iterator[BrowserContext]:
     page.fill("input[name=password1]", PASSWORD)
     page.fill("input[name=password2]", PASSWORD)
     page.locator("main form button[type=submit]").first.click()
-    page.wait_for_load_state()
+    page.wait_for_url(lambda url: "/accounts/" not in url)
     page.close()
     yield context
     context.close()

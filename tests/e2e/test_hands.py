@@ -52,6 +52,7 @@ def test_a_passkey_signs_in_without_a_password(gallery: Gallery, browser: Browse
     page.fill("input[name=login]", "tess")
     page.fill("input[name=password]", "a-long-enough-passphrase")
     page.locator("main form button[type=submit]").first.click()
+    page.wait_for_url(f"{base}/")
     session = context.new_cdp_session(page)
     session.send("WebAuthn.enable")
     options = {
@@ -69,7 +70,7 @@ def test_a_passkey_signs_in_without_a_password(gallery: Gallery, browser: Browse
     page.fill("input[name=name]", "laptop")
     page.check("input[name=passwordless]")
     page.click("#mfa_webauthn_add")
-    page.wait_for_url("**/accounts/2fa/**")
+    page.wait_for_url("**/accounts/2fa/recovery-codes/**")
     context.clear_cookies()
     page.goto(f"{base}/accounts/login/")
     page.click("#passkey_login")

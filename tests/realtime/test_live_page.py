@@ -313,7 +313,8 @@ def test_a_fragment_that_comes_late_does_not_bring_the_past_back(page: Page, vm:
     page.route("**/fragment/**", lambda route: late.append(route), times=1)
     open_page(page, "web-1/")
     change(vm)  # asks for a fragment
-    page.wait_for_timeout(600)
+    while not late:
+        page.wait_for_timeout(50)
     old = late[0].fetch()  # rendered now: RUNNING
     stop(vm)
     expect(badge(page)).to_have_attribute("data-state", "STOPPING")
