@@ -8,9 +8,11 @@ from uuid import UUID
 
 from lifecycle.billing import rating
 from lifecycle.billing.invoices import bounds
+from lifecycle.domain import pricing
 from lifecycle.domain.metering import Shape, Usage
 from lifecycle.domain.periods import Month
-from lifecycle.domain.pricing import CENT, MONTH_HOURS, ZERO, Line, Sort, image_of
+from lifecycle.domain.pricing import CENT, MONTH_HOURS, ZERO, Holding, Line, Sort, image_of
+from lifecycle.domain.states import State
 from lifecycle.models import VM, Image, Project
 from lifecycle.services import metering, prices
 
@@ -106,7 +108,7 @@ def by_resource(costs: Costs) -> list[Cost]:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a VM would cost, running all the time: an hour and a month, without what the project has free."""
+    """What something would cost all the time: an hour and a month, without what the project has free."""
 
     currency: str
     hour: Decimal
@@ -115,9 +117,19 @@ class Preview:
 
 
 def preview(shape: Shape, now: datetime) -> Preview:
-    """By the prices that apply now."""
+    """Of a VM that runs, by the prices that apply now."""
+    return _preview(pricing.held(State.RUNNING, shape), shape.zone, now)
+
+
+def preview_image(size_mib: int, now: datetime) -> Preview:
+    """Of an image of that size in the store, by the prices that apply now; no line where images are not sold."""
+    return _preview(pricing.kept(size_mib), "", now)
+
+
+def _preview(held: tuple[Holding, ...], zone: str, now: datetime) -> Preview:
     tariff = prices.tariff()
     book = tariff.at(now)
-    lines = rating.preview(shape, now, now + timedelta(hours=MONTH_HOURS), prices.frozen(book)) if book else []
+    month = now + timedelta(hours=MONTH_HOURS)
+    lines = rating.preview(held, zone, now, month, prices.frozen(book)) if book else []
     hourly = sum((line.quantity / MONTH_HOURS * line.rate for line in lines if line.sort is Sort.USAGE), ZERO)
     return Preview(tariff.currency, hourly.quantize(Decimal("0.0001")), rating.total(lines), tuple(lines))

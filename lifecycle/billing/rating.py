@@ -18,7 +18,7 @@ from lifecycle.billing import sla
 from lifecycle.domain import discounts, pricing
 from lifecycle.domain.discounts import Terms, Totals
 from lifecycle.domain.metering import Shape
-from lifecycle.domain.pricing import EXACT, UNITS, ZERO, Item, Line, Piece, PriceBook, Sort, Tariff
+from lifecycle.domain.pricing import EXACT, UNITS, ZERO, Holding, Item, Line, Piece, PriceBook, Sort, Tariff
 from lifecycle.domain.sla import credit
 from lifecycle.domain.states import State
 from lifecycle.models import VM, ImageInterval, MeteringInterval, Project
@@ -166,9 +166,9 @@ def vm_lines(vm: VM, since: datetime, until: datetime, tariff: Tariff) -> list[L
     return next(lines_of(pieces_of(rows), tariff.parts(since, until), terms), [])
 
 
-def preview(shape: Shape, at: datetime, until: datetime, tariff: Tariff) -> list[Line]:
-    """What a VM of `shape` costs that runs from `at` to `until` without a stop, before what a project has free."""
-    piece = Piece("", shape.zone, at, until, pricing.held(State.RUNNING, shape))
+def preview(held: tuple[Holding, ...], zone: str, at: datetime, until: datetime, tariff: Tariff) -> list[Line]:
+    """What it costs to hold this in a zone from `at` to `until` without a stop, before what a project has free."""
+    piece = Piece("", zone, at, until, held)
     return next(lines_of([piece], tariff.parts(at, until), Terms()), [])
 
 

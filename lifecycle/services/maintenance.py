@@ -65,6 +65,12 @@ def cancel(maintenance: Maintenance, *, user: User | None) -> None:
     _tell(maintenance, text)
 
 
+def ahead(vm: VM) -> Maintenance | None:
+    """The announced maintenance of the VM's host that is under way or comes next: one query."""
+    rows = Maintenance.objects.filter(host=vm.host_id, cancelled_at__isnull=True, ends_at__gt=timezone.now())
+    return rows.select_related("host").order_by("starts_at", "id").first()
+
+
 def _record(code: str, row: Maintenance, user: User | None) -> None:
     details = {"from": row.starts_at.isoformat(), "to": row.ends_at.isoformat(), "reason": row.reason}
     audit.record(code, user=user, target=row.host.name, details=details)

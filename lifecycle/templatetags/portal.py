@@ -213,6 +213,13 @@ def exact(moment: datetime) -> str:
     return f"{date_format(local, 'DATE_FORMAT')}, {time_format(local, 'H:i:s')} {local.tzname()}"
 
 
+@register.filter
+def to_the_minute(moment: datetime) -> str:
+    """Date, time to the minute and zone, in the reader's zone."""
+    local = timezone.localtime(moment)
+    return f"{date_format(local, 'DATE_FORMAT')}, {time_format(local, 'H:i')} {local.tzname()}"
+
+
 def relative(moment: datetime) -> str:
     """How long ago, or how soon."""
     age = timezone.now() - moment

@@ -477,6 +477,8 @@ class BudgetForm(PortalForm):
         label=_("Amount a month"),
         max_digits=11,
         decimal_places=2,
+        localize=True,
+        widget=forms.TextInput({"inputmode": "decimal", "autocomplete": "off"}),
         help_text=_("Without tax, after discounts and before credits: as the costs page reckons."),
     )
     thresholds = forms.CharField(

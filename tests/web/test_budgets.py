@@ -40,6 +40,11 @@ def test_an_owner_makes_changes_and_removes_a_budget(as_owner: Client, project: 
     assert as_owner.post(f"{BASE}{row.pk}/", {**GOOD, "amount": "250"}).status_code == 303
     row.refresh_from_db()
     assert (row.amount, row.forbid_at, row.suspend_at) == (Decimal(250), None, None)
+    french = {"Accept-Language": "fr"}
+    assert 'value="250,00"' in as_owner.get(f"{BASE}{row.pk}/", headers=french).content.decode()
+    assert as_owner.post(f"{BASE}{row.pk}/", {**GOOD, "amount": "250,50"}, headers=french).status_code == 303
+    row.refresh_from_db()
+    assert row.amount == Decimal("250.50")
     assert as_owner.post(f"{BASE}{row.pk}/remove/").status_code == 303
     assert "No budgets yet" in as_owner.get(BASE).content.decode()
 

@@ -9,10 +9,12 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from pytest_django import Settings
 
+from lifecycle.domain.pricing import Item
 from lifecycle.domain.states import State
 from lifecycle.models import VM, Host, Image, ImageImport, Project, User
 from lifecycle.services import image_imports
 from tests import factories
+from tests.billing.tools import price_list
 from tests.web.conftest import Browser
 
 LIST = "/projects/lab/images/"
@@ -235,3 +237,13 @@ def test_an_address_and_a_file_are_not_both_taken(as_owner: Client, project: Pro
     response = as_owner.post(NEW, sent)
     assert response.status_code == 400
     assert "not both" in response.content.decode()
+
+
+@pytest.mark.usefixtures("project")
+def test_the_form_says_what_it_costs_to_keep_an_image(as_owner: Client, browser: Browser, operator: User) -> None:
+    free = as_owner.get(NEW).content.decode()
+    assert "At most" in free
+    assert "a GiB and month" not in free
+    price_list([(Item.IMAGE, "0.001")])
+    assert "An image costs 0.73 EUR a GiB and month" in as_owner.get(NEW).content.decode()
+    assert "a GiB and month" not in browser(operator).get("/images/new/").content.decode()  # nobody pays for those

@@ -11,6 +11,7 @@ from django.utils import timezone
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action, Asker
 from lifecycle.models import VM, Host, Operation, OperationStep, Project, SerialLog, Transition, User
+from lifecycle.services import maintenance
 from lifecycle.services.transitions import move
 from tests import factories
 from tests.web.conftest import Browser
@@ -260,3 +261,27 @@ def test_a_suspended_vm_says_when_its_suspension_ends(as_owner: Client, fleet: l
     page = as_owner.get(f"{LIST}db-1/").content.decode()
     assert re.search(r"<dt>Suspension ends</dt><dd><time[^>]*>in 5\sdays</time>", page)
     assert "Suspension ends" not in as_owner.get(PAGE).content.decode()
+
+
+def test_announced_maintenance_of_its_host_is_told_on_every_page_of_a_vm(
+    as_owner: Client, fleet: list[VM], host: Host
+) -> None:
+    """The next one, until it is over; not a cancelled one, not another host's."""
+    now = timezone.now()
+    other = factories.make_host("other")
+    reasons = {"next": (host, 30), "later": (host, 60), "cancelled": (host, 26), "elsewhere": (other, 25)}
+    made = {
+        reason: maintenance.announce(on, now + timedelta(hours=h), now + timedelta(hours=h + 2), reason, user=None)
+        for reason, (on, h) in reasons.items()
+    }
+    maintenance.cancel(made["cancelled"], user=None)
+    start = timezone.localtime(made["next"].starts_at)
+    for path in (PAGE, f"{PAGE}timeline/", f"{PAGE}fragment/?part=head"):
+        page = as_owner.get(path).content.decode()
+        assert f"Maintenance of its host {host.name} (next) from " in page
+        assert f"{start:%H:%M} {start.tzname()}" in page
+        assert not re.search(r"\((later|cancelled|elsewhere)\)", page)
+    with time_machine.travel(now + timedelta(hours=31)):
+        assert "(next)" in as_owner.get(PAGE).content.decode()
+    with time_machine.travel(now + timedelta(hours=33)):
+        assert "(later)" in as_owner.get(PAGE).content.decode()

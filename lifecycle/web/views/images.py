@@ -12,9 +12,11 @@ from django.db.models import Count, F, Q
 from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods
 
+from lifecycle.billing import costs
 from lifecycle.domain.access import Right
 from lifecycle.domain.errors import DomainError, InvalidInput
 from lifecycle.domain.imports import GIB
@@ -149,6 +151,8 @@ def _wants_json(request: Request) -> bool:
 
 def _form(request: Request, shelf: Shelf, form: ImageImportForm, status: int = 200, **more: Any) -> HttpResponse:
     facts = {"form": form, "max_gib": settings.IMAGE_IMPORT_MAX_GIB, "plain_mib": settings.IMAGE_PLAIN_UPLOAD_MAX_MIB}
+    if shelf.project:
+        facts["gib"] = costs.preview_image(1024, timezone.now())
     return render(request, "images/new.html", shelf.context(**facts, **more), status=status)
 
 

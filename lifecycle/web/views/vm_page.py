@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from lifecycle.models import VM, Image, Operation, SerialLog, Transition
-from lifecycle.services import metering
+from lifecycle.services import maintenance, metering
 from lifecycle.web.access import Place, buried_vm_in, place_of, vm_in
 from lifecycle.web.http import Request, page_param, signed_in
 from lifecycle.web.refusals import Refusal
@@ -77,13 +77,13 @@ def _gone(request: Request, place: Place, vm: VM, part: str) -> HttpResponse:
 
 
 def head_context(place: Place, vm: VM) -> dict[str, Any]:
-    """What every page of a VM has on top (`vms/base.html`): one query."""
+    """What every page of a VM has on top (`vms/base.html`): two queries."""
     running = Operation.objects.filter(vm=vm).exclude(status=Operation.Status.DONE).first()
-    return {"place": place, "vm": vm, "actions": place.actions(vm, running)}
+    return {"place": place, "vm": vm, "actions": place.actions(vm, running), "maintenance": maintenance.ahead(vm)}
 
 
 def vm_context(request: Request, place: Place, vm: VM) -> dict[str, Any]:
-    """All but the serial output: six queries."""
+    """All but the serial output: a constant number of queries."""
     recent = list(Operation.objects.filter(vm=vm).select_related("user").prefetch_related("steps")[:RECENT_OPERATIONS])
     running = next((operation for operation in recent if not operation.is_done), None)
     page = page_param(request, "timeline")
@@ -98,6 +98,7 @@ def vm_context(request: Request, place: Place, vm: VM) -> dict[str, Any]:
         "latest": running or next(iter(recent), None),
         "recent": recent,
         "actions": place.actions(vm, running),
+        "maintenance": maintenance.ahead(vm),
         "moments": moments[:MOMENTS],
         "timeline_page": page,
         "timeline_older": len(moments) > MOMENTS,
