@@ -3,6 +3,7 @@
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -17,7 +18,7 @@ from lifecycle.services import keys
 class SSHKeyAdmin(ReadOnlyAdmin):
     """Public halves only: the portal never sees another. Search finds a fingerprint from a guest's log."""
 
-    list_display = ["name", "holder", "fingerprint", "added_by", "created_at"]
+    list_display = ["name", "holder", "shown_fingerprint", "added_by", "created_at"]
     list_filter = ["created_at"]
     search_fields = ["name", "fingerprint", "user__username", "project__slug"]
     list_select_related = ["user", "project", "added_by"]
@@ -33,6 +34,11 @@ class SSHKeyAdmin(ReadOnlyAdmin):
     def holder(self, key: SSHKey) -> str | SafeString:
         """The person or the project that keeps it."""
         return link(key.user or key.project)
+
+    @display(description=_("fingerprint"), ordering="fingerprint")
+    def shown_fingerprint(self, key: SSHKey) -> SafeString:
+        """Whole on its page, and where there is room; a phone shows its beginning."""
+        return format_html('<span class="truncate">{}</span>', key.fingerprint)
 
     @action(description=_("Remove: VMs lose it at their next start"), permissions=["operate"])
     def remove(self, request: HttpRequest, queryset: QuerySet[SSHKey]) -> None:

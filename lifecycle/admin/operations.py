@@ -198,4 +198,4 @@ def _cancelled(operation: Operation, user: User) -> str:
 
 def _pretty(value: object) -> SafeString:
     text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
-    return format_html('<pre class="whitespace-pre-wrap break-all text-xs">{}</pre>', text)
+    return format_html('<pre class="whitespace-pre-wrap break-words text-xs">{}</pre>', text)
