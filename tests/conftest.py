@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from django.conf import settings as project_settings
-from hypothesis import HealthCheck
-from hypothesis import settings as hypothesis_settings
 from hypothesis.configuration import set_hypothesis_home_dir
 from pytest_django import Settings
 
@@ -32,9 +30,6 @@ REAL_HOST_URI = "qemu:///system"
 
 if "HYPOTHESIS_STORAGE_DIRECTORY" not in os.environ:
     set_hypothesis_home_dir(CHECKOUT / "var" / "cache" / "hypothesis")
-# How long an example takes says what else the machine has to do, and nothing about the product.
-hypothesis_settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-hypothesis_settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session", autouse=True)

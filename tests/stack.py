@@ -25,19 +25,11 @@ HOST_NAME = "this-machine"
 PASSWORD = "a-long-enough-passphrase"
 
 
-_given: set[int] = set()
-
-
 def free_port() -> int:
-    """A TCP port nobody listens on, given once; not of those that Linux calls from, which may be taken any moment."""
-    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    while True:
-        port = secrets.choice(range(20_000, first if first > 21_000 else 60_000))
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            if port not in _given:
-                _given.add(port)
-                return port
+    """A TCP port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -118,7 +110,7 @@ class Stack:
     def start_redis(self) -> None:
         command = ["redis-server", "--port", "0", "--unixsocket", str(self.redis_socket), "--save", ""]
         self._spawn("redis", [*command, "--dir", str(self.root / "run")])
-        wait_until(lambda: listens(self.redis_socket), 60, "Redis")
+        wait_until(self.redis_socket.exists, 10, "Redis")
 
     def start(self, *names: str) -> None:
         """Start processes by name; waits until the web answers."""
@@ -139,7 +131,7 @@ class Stack:
         for name in names or self.processes:
             self._spawn(name, [sys.executable, *commands[name.partition("-")[0]]])
         if "web" in self.running:
-            wait_until(self.answers, 240, "the web process")
+            wait_until(self.answers, 120, "the web process")
 
     def answers(self) -> bool:
         """Whether the site's health page says yes."""
@@ -193,12 +185,6 @@ def share_image(store: Path) -> None:
         target = store / built.name
         if not target.exists():
             os.link(built, target)
-
-
-def listens(path: Path) -> bool:
-    """Whether somebody takes connections at the UNIX socket: its file is there a moment before that."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(str(path)) == 0
 
 
 def wait_until(condition: object, seconds: float, what: str, every: float = 0.1) -> None:

@@ -22,7 +22,7 @@ from tests.drivers.lab import (
     wait_for,
 )
 
-pytestmark = [pytest.mark.libvirt, pytest.mark.guest, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.libvirt, pytest.mark.guest, pytest.mark.timeout(1200)]
 
 
 def look(driver: LibvirtHypervisor, guest: Guest) -> DomainView:

@@ -17,7 +17,7 @@ from lifecycle.drivers.libvirt import LibvirtHypervisor, connect
 from tests.drivers.lab import BOOT_SECONDS, Guest, qemu_pid, wait_for
 from tests.stack import HOST_URI
 
-pytestmark = [pytest.mark.libvirt, pytest.mark.guest, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.libvirt, pytest.mark.guest, pytest.mark.timeout(1200)]
 
 #: libvirt tells within milliseconds to a third of a second; a busy machine is given more.
 SOON = 60.0

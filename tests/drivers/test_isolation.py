@@ -12,13 +12,14 @@ from lifecycle.drivers.libvirt import LibvirtHypervisor
 from tests.drivers.conftest import Guests
 from tests.drivers.lab import Guest, domain_spec, forget_network, network_spec, own_addresses
 
-pytestmark = [pytest.mark.libvirt, pytest.mark.guest, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.libvirt, pytest.mark.guest, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")
 def trio(driver: LibvirtHypervisor, guests: Guests, own_id: str) -> Iterator[tuple[Guest, Guest, Guest]]:
     """Two guests of one network, and one of another."""
-    one, two = network_spec(own_id, "i"), network_spec(own_id, "j")
+    # No lease is renewed meanwhile: a guest that renews its own sets its addresses anew.
+    one, two = (replace(network_spec(own_id, letter), lease_minutes=120) for letter in "ij")
     made = (
         Guest(domain_spec(own_id, one, "alice", host=5), guests.key),
         Guest(domain_spec(own_id, one, "bob", host=6), guests.key),

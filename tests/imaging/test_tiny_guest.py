@@ -11,7 +11,7 @@ from lifecycle.imaging.build import BuiltImage
 from tests.imaging.guest import Guest, Seed
 
 # Many boots in one test, on a machine that may be busy.
-pytestmark = [pytest.mark.guest, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.guest, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 STARTUP_SCRIPT = "#!/bin/sh\necho I am $(id -un) on $(hostname)\nprintf 'no newline'\nexit 3\n"
 AUTHORIZED = "/root/.ssh/authorized_keys"

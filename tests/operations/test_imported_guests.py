@@ -35,7 +35,7 @@ from tests.operations.scene import Scene
 pytestmark = [
     pytest.mark.guest,
     pytest.mark.libvirt,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1200),
     pytest.mark.django_db(transaction=True),
 ]
 

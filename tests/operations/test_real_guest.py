@@ -21,7 +21,7 @@ from tests.operations.scene import EMPTY, ENDS_IN, Scene
 pytestmark = [
     pytest.mark.guest,
     pytest.mark.libvirt,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1200),
     pytest.mark.django_db(transaction=True),
 ]
 

@@ -21,7 +21,7 @@ from tests.operations.workers import WorkerProcess, wait_until
 pytestmark = [
     pytest.mark.libvirt,
     pytest.mark.slow,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1200),
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(connection.vendor != "sqlite", reason="about processes: once is enough"),
 ]

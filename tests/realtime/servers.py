@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from lifecycle.models import Project, User
-from tests.stack import free_port, listens
+from tests.stack import free_port
 
 Message = dict[str, Any]
 
@@ -43,7 +43,7 @@ class RedisServer:
         self.process = subprocess.Popen(
             [*command, "--dir", str(self.directory)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        until(lambda: listens(self.socket), "Redis", 60)
+        until(self.socket.exists, "Redis")
 
     def kill(self) -> None:
         if self.process is not None:
