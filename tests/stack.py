@@ -222,7 +222,7 @@ def clean_host(installation: str, uri: str = HOST_URI) -> None:
         if pool.name().startswith(mine):
             with quiet:
                 pool.refresh()  # virtlogd's files are unknown to libvirt until it looks
-            for volume in pool.listAllVolumes():
+            for volume in pool.listAllVolumes() if pool.isActive() else ():
                 with quiet:
                     volume.delete()
             with quiet:

@@ -64,13 +64,18 @@ def test_a_message_that_failed_is_sent_again_under_its_id_with_growing_pauses(
 ) -> None:
     receiver.answers = [500, 503]
     row = write(hook, owner)
-    pauses = []
+    least, most = [], []
     for _attempt in range(2):
+        begin = timezone.now()
         assert hooks.deliver() == 0
+        end = timezone.now()
         row.refresh_from_db()
-        pauses.append((row.due_at - timezone.now()).total_seconds())
+        least.append((row.due_at - end).total_seconds())
+        most.append((row.due_at - begin).total_seconds())
         due_now()
-    assert 5 < pauses[0] < 15 < pauses[1] < 40
+    assert most[0] > 5
+    assert least[0] < 15 < most[1]
+    assert least[1] < 40
     assert (row.problem, row.status) == ("the receiver answered with status 503", 503)
     assert hooks.deliver() == 1
     assert len({headers["webhook-id"] for _path, headers, _body in receiver.received}) == 1
@@ -91,7 +96,7 @@ def test_a_worker_that_dies_between_claim_and_answer_loses_nothing(
 def test_a_receiver_that_hangs_costs_one_timeout_a_pause_and_holds_up_no_other(
     project: Project, hook: Webhook, owner: User, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lifecycle.webhooks.TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr("lifecycle.webhooks.TIMEOUT_SECONDS", 3.0)  # the swift one answers within that on any machine
     receiver.answers = [0]
     with webhook() as swift:
         other = webhooks.create(project, swift.url, CHOICES, user=owner)[0]

@@ -73,7 +73,7 @@ def test_steps_of_old_operations_go_and_the_operations_stay(project: Project) ->
     over = {"status": "DONE", "insert_time": LONG_AGO, "end_time": LONG_AGO}
     old = factories.make_operation(factories.make_vm(project), Action.STOP, steps=("a", "b"), **over)
     young = factories.make_operation(
-        old.vm, Action.START, steps=("a",), status="DONE", end_time=timezone.now() + timedelta(seconds=1)
+        old.vm, Action.START, steps=("a",), status="DONE", end_time=timezone.now() + timedelta(minutes=1)
     )
     lasting = factories.make_operation(old.vm, Action.STOP, steps=("a",), insert_time=LONG_AGO)
     assert tasks.forget_old_rows() == 2

@@ -15,7 +15,7 @@ pytestmark = [
     pytest.mark.libvirt,
     pytest.mark.guest,
     pytest.mark.slow,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(os.geteuid() != 0, reason="makes a host of its own in namespaces"),
     pytest.mark.skipif(connection.vendor != "sqlite", reason="has a database of its own: once is enough"),
 ]
@@ -29,7 +29,7 @@ def chaos(folder: Path, *words: str) -> tuple[int, str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=580,
+        timeout=1750,
         check=False,
     )
     return done.returncode, done.stdout

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Network
+from itertools import count
 from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
@@ -24,9 +25,11 @@ T = TypeVar("T")
 
 GIB = 2**30
 #: A boot takes some five seconds under emulation on an idle machine; other tests may keep it busy.
-BOOT_SECONDS = 120.0
+BOOT_SECONDS = 240.0
 #: All networks of these tests lie here, outside the range that the product uses.
 RANGE = IPv4Network("10.64.0.0/12")
+#: Each network of a run gets a range of its own, from a random one on.
+_numbers = count(secrets.randbelow(2**12))
 
 
 def wait_for(look: Callable[[], T | None], seconds: float, what: str, every: float = 0.02) -> T:
@@ -41,7 +44,7 @@ def wait_for(look: Callable[[], T | None], seconds: float, what: str, every: flo
 
 def network_spec(installation: str, letter: str = "a") -> NetworkSpec:
     """A network of the installation, in a range of its own."""
-    number = secrets.randbelow(2**12)
+    number = next(_numbers) % 2**12
     cidr = IPv4Network((int(RANGE.network_address) + number * 256, 24))
     return NetworkSpec(f"vmp-{installation}-{letter}", f"v{installation}{letter}", cidr, f"{letter}.internal")
 
@@ -119,9 +122,13 @@ class Guest:
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 
-    def connects(self, address: str, port: int, options: str = "") -> bool:
+    def connects(self, address: str, port: int, options: str = "", seconds: int = 20) -> bool:
         """Whether a TCP connection from inside is taken; who takes it must say something or hang up."""
-        return self.run(f"nc -w 3 {options} {shlex.quote(address)} {port} </dev/null").returncode == 0
+        return self.run(f"nc -w {seconds} {options} {shlex.quote(address)} {port} </dev/null").returncode == 0
+
+    def is_kept_from(self, address: str, port: int, options: str = "") -> bool:
+        """Whether no TCP connection from inside is taken in the time in which one that is let through is there."""
+        return not self.connects(address, port, options, seconds=3)
 
     def answers(self) -> bool:
         """Whether ssh works."""

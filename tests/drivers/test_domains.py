@@ -22,7 +22,7 @@ from tests.drivers.lab import (
     wait_for,
 )
 
-pytestmark = [pytest.mark.libvirt, pytest.mark.guest]
+pytestmark = [pytest.mark.libvirt, pytest.mark.guest, pytest.mark.timeout(1200)]
 
 
 def look(driver: LibvirtHypervisor, guest: Guest) -> DomainView:
@@ -106,7 +106,7 @@ def test_a_reset_boots_anew_in_the_same_process(driver: LibvirtHypervisor, guest
     guest.says("touch /run/before")
     pid = qemu_pid(guest.spec)
     driver.reset(guest.spec.uuid)
-    wait_for(lambda: guest.run("test ! -e /run/before", 10).returncode == 0, BOOT_SECONDS, "second boot")
+    wait_for(lambda: guest.run("test ! -e /run/before", 20).returncode == 0, BOOT_SECONDS, "second boot")
     assert qemu_pid(guest.spec) == pid
 
 
@@ -143,9 +143,9 @@ def test_the_power_button_ends_it(driver: LibvirtHypervisor, guest: Guest) -> No
     wait_for(guest.answers, BOOT_SECONDS, "answer after the restore")
     with driver.events(events.append):
         assert driver.ask_shutdown(guest.spec.uuid)
-        wait_for(lambda: stops(events, guest), 60, "event")
+        wait_for(lambda: stops(events, guest), BOOT_SECONDS, "event")
     assert stops(events, guest)[0].detail == "shutdown"
-    view = wait_for(lambda: off(driver, guest), 60, "end")
+    view = wait_for(lambda: off(driver, guest), BOOT_SECONDS, "end")
     assert view.reason == "shutdown"
     assert not driver.ask_shutdown(guest.spec.uuid)
 

@@ -17,10 +17,10 @@ from lifecycle.drivers.libvirt import LibvirtHypervisor, connect
 from tests.drivers.lab import BOOT_SECONDS, Guest, qemu_pid, wait_for
 from tests.stack import HOST_URI
 
-pytestmark = [pytest.mark.libvirt, pytest.mark.guest]
+pytestmark = [pytest.mark.libvirt, pytest.mark.guest, pytest.mark.timeout(1200)]
 
 #: libvirt tells within milliseconds to a third of a second; a busy machine is given more.
-SOON = 15.0
+SOON = 60.0
 
 
 class Heard:
@@ -58,10 +58,10 @@ def heard(driver: LibvirtHypervisor, guest: Guest) -> Iterator[Heard]:
 
 def test_a_reboot_and_a_panic_in_the_guest_are_told(driver: LibvirtHypervisor, guest: Guest, heard: Heard) -> None:
     guest.run("(sleep 1; reboot -f) >/dev/null 2>&1 &")
-    heard.next(EventKind.REBOOTED, 30)
+    heard.next(EventKind.REBOOTED)
     wait_for(guest.answers, BOOT_SECONDS, "answer after the reboot", every=0.5)
     guest.run("echo 1 > /proc/sys/kernel/sysrq; (sleep 1; echo c > /proc/sysrq-trigger) >/dev/null 2>&1 &")
-    assert heard.next(EventKind.CRASHED, 30).detail == "panicked"
+    assert heard.next(EventKind.CRASHED).detail == "panicked"
     assert heard.next(EventKind.STOPPED).detail == "crashed"
     view = driver.look(guest.spec.uuid)
     assert view is not None
@@ -79,7 +79,7 @@ def test_a_killed_qemu_is_a_crash(driver: LibvirtHypervisor, guest: Guest, heard
 
 
 def test_virsh_destroy_is_told(guest: Guest, heard: Heard) -> None:
-    subprocess.run(["virsh", "-q", "-c", HOST_URI, "destroy", guest.spec.name], check=True, timeout=30)
+    subprocess.run(["virsh", "-q", "-c", HOST_URI, "destroy", guest.spec.name], check=True, timeout=SOON)
     assert heard.next(EventKind.STOPPED).detail == "destroyed"
 
 
@@ -106,4 +106,5 @@ def test_the_mark_of_a_domain_is_read_again_when_another_defines_it(driver: Libv
         deadline = time.monotonic() + SOON
         while marks() != [generation]:
             assert time.monotonic() < deadline
+            time.sleep(0.02)
     other.close()

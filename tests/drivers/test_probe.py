@@ -39,11 +39,14 @@ def test_its_bytes_are_its_source_assembled(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def probe(driver: LibvirtHypervisor, own_id: str) -> Probe:
+def probe(driver: LibvirtHypervisor, own_id: str, monkeypatch: pytest.MonkeyPatch) -> Probe:
+    """With patience for a machine that is busy with tests."""
+    monkeypatch.setitem(SECONDS, "qemu", 120.0)
     return Probe(driver.conn, own_id, "x86_64")
 
 
-def test_without_kvm_the_control_still_runs(probe: Probe) -> None:
+def test_without_kvm_the_control_still_runs(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kvm_probe, "_FLUSH_SECONDS", 60.0)
     verdict = probe.verdict(("qemu",))
     assert verdict.domain_type == "qemu"
     assert verdict.reason == "libvirt offers no KVM on this host; the same guest executes under emulation."
@@ -75,10 +78,10 @@ def test_a_qemu_that_dies_or_stops_its_guest_is_not_taken_for_a_guest_that_execu
 
     def interfere() -> None:
         files = Path("/run/libvirt/qemu")
-        wait_until(lambda: list(files.glob(f"vmp-{own_id}-probe-*.pid")), 10, "the probe's QEMU")
+        wait_until(lambda: list(files.glob(f"vmp-{own_id}-probe-*.pid")), 60, "the probe's QEMU")
         (file,) = files.glob(f"vmp-{own_id}-probe-*.pid")
         domain = probe.conn.lookupByName(file.stem)
-        wait_until(lambda: domain.state()[0] == libvirt.VIR_DOMAIN_RUNNING, 10, "the probe guest")
+        wait_until(lambda: domain.state()[0] == libvirt.VIR_DOMAIN_RUNNING, 60, "the probe guest")
         if act == "kill":
             kill(int(file.read_text()), signal.SIGKILL)
         else:

@@ -48,7 +48,7 @@ def test_the_whole_life_of_a_vm(fake: LibvirtHypervisor, tmp_path: Path) -> None
         assert not fake.destroy(spec.uuid)
         assert fake.undefine(spec.uuid)
         assert not fake.undefine(spec.uuid)
-        wait_for(lambda: events and events[-1].kind is EventKind.UNDEFINED, 5, "the last event")
+        wait_for(lambda: events and events[-1].kind is EventKind.UNDEFINED, 60, "the last event")
     assert [e.detail for e in events if e.kind is EventKind.STOPPED] == ["saved", "shutdown"]
     assert fake.remove_volume(Pool.DISKS, spec.disk_volume)
     fake.unbind_address(spec.network.name, spec.mac)

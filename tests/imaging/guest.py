@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 
 from lifecycle.domain.guests import seed_files
 from lifecycle.operations.seed import build_iso
+from tests.stack import free_port
 
 # Boots take about five seconds under emulation on an idle machine; other tests may have it busy.
 BOOT_SECONDS = 180.0
@@ -78,9 +79,9 @@ class Guest:
         """Boot with `seed`; the serial log begins anew."""
         seed.write(self.seed)
         self.serial.unlink(missing_ok=True)
-        self.port = _free_port()
+        self.port = free_port()
         self.process = subprocess.Popen(self._command(), cwd=self.directory)
-        self.qmp = wait_for(lambda: _connected(self.directory / "qmp"), 10, "QMP socket")
+        self.qmp = wait_for(lambda: _connected(self.directory / "qmp"), 60, "QMP socket")
         self.qmp_lines = self.qmp.makefile("rw")
         self.qmp_lines.readline()
         self.command("qmp_capabilities")
@@ -113,7 +114,7 @@ class Guest:
                 assert "return" in message, message
                 return message["return"]
 
-    def wait_for_event(self, name: str, seconds: float = 30) -> dict[str, Any]:
+    def wait_for_event(self, name: str, seconds: float = 120) -> dict[str, Any]:
         """The next event of that name (or one that came already)."""
 
         def look() -> dict[str, Any] | None:
@@ -125,7 +126,7 @@ class Guest:
     def agent(self, name: str, **arguments: Any) -> Any:
         """One command of the guest agent."""
         with socket.socket(socket.AF_UNIX) as agent:
-            agent.settimeout(30)
+            agent.settimeout(120)
             agent.connect(str(self.directory / "agent"))
             agent.sendall(json.dumps({"execute": name, "arguments": arguments}).encode() + b"\n")
             return json.loads(agent.makefile().readline())["return"]
@@ -149,7 +150,7 @@ class Guest:
         unchecked = ("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR")
         target = ("-p", str(self.port), "-i", str(self.key), f"{self.user}@127.0.0.1")
         words = ["ssh", *unchecked, "-o", "BatchMode=yes", *options, *target, command]
-        return subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+        return subprocess.run(words, capture_output=True, text=True, timeout=600, check=False)
 
     def run(self, command: str) -> str:
         """The output of `command` in the guest, which must succeed."""
@@ -161,7 +162,7 @@ class Guest:
         """Press the power button; seconds until QEMU has ended."""
         pressed = time.monotonic()
         self.command("system_powerdown")
-        self.process.wait(timeout=120)
+        self.process.wait(timeout=240)
         return time.monotonic() - pressed
 
     def kill(self) -> None:
@@ -169,12 +170,6 @@ class Guest:
         if hasattr(self, "process") and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _connected(path: Path) -> socket.socket | None:

@@ -10,7 +10,7 @@ from lifecycle.imaging.build import BuiltImage
 from tests.imaging.conftest import built
 from tests.imaging.guest import Guest, Seed
 
-pytestmark = [pytest.mark.guest, pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.guest, pytest.mark.slow, pytest.mark.timeout(2400)]
 
 BOOT_SECONDS = 500.0
 # write_files of the user's own: cloud-init would then pass over the startup script's.

@@ -11,7 +11,7 @@ from lifecycle.imaging.build import BuiltImage
 from tests.imaging.guest import Guest, Seed
 
 # Many boots in one test, on a machine that may be busy.
-pytestmark = [pytest.mark.guest, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.guest, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 STARTUP_SCRIPT = "#!/bin/sh\necho I am $(id -un) on $(hostname)\nprintf 'no newline'\nexit 3\n"
 AUTHORIZED = "/root/.ssh/authorized_keys"
@@ -93,13 +93,13 @@ def test_the_guest_agent_answers(guest: Guest) -> None:
 def test_the_guest_agent_sets_a_password_that_opens_the_console(guest: Guest) -> None:
     before = guest.output().count("login:")
     guest.agent("guest-set-user-password", username="root", password="c2VjcmV0", crypted=False)
-    guest.wait_for_output("web-1 login: ", 20, times=before + 1)
+    guest.wait_for_output("web-1 login: ", times=before + 1)
     assert guest.run("cut -d: -f2 /etc/shadow | head -c 3") == "$6$"
 
 
 def test_a_clock_that_stood_still_is_set_by_the_hardware_clock(guest: Guest) -> None:
     guest.run("date -s '2020-01-01 00:00:00'")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while abs(int(guest.run("date +%s")) - time.time()) > 5:
         assert time.monotonic() < deadline, "the clock stayed wrong"
         time.sleep(1)
@@ -147,7 +147,7 @@ def furnished(tiny: BuiltImage, ssh_key: Path, tmp_path_factory: pytest.TempPath
 
 
 def test_a_password_in_the_seed_opens_the_console(furnished: Guest) -> None:
-    furnished.wait_for_output("web-1 login: ", 20)
+    furnished.wait_for_output("web-1 login: ")
 
 
 def test_a_password_in_the_seed_opens_ssh(furnished: Guest) -> None:
@@ -160,7 +160,7 @@ def test_keys_come_from_meta_data_and_user_data(furnished: Guest) -> None:
 
 
 def test_a_large_startup_script_comes_through(furnished: Guest) -> None:
-    furnished.wait_for_output("startup-script: big\n", 20)
+    furnished.wait_for_output("startup-script: big\n")
 
 
 def test_a_whole_script_as_user_data_runs_once(tiny: BuiltImage, ssh_key: Path, tmp_path: Path) -> None:
@@ -185,12 +185,12 @@ def test_the_power_button_works_at_once_and_the_lease_is_given_back(
     with Guest(tiny.path, tmp_path, ssh_key) as guest:
         guest.boot(_seed(ssh_key))
         assert b"\x0c\x05web-1" in guest.traffic.read_bytes()  # option 12, the hostname
-        assert guest.power_off() < 10  # half a second on an idle machine
+        assert guest.power_off() < 60  # half a second on an idle machine
         assert b"\x35\x01\x07" in guest.traffic.read_bytes()  # message type DHCPRELEASE
 
 
 def test_a_kernel_panic_is_reported(tiny: BuiltImage, ssh_key: Path, tmp_path: Path) -> None:
     with Guest(tiny.path, tmp_path, ssh_key) as guest:
         guest.boot(_seed(ssh_key))
-        guest.ssh("echo c > /proc/sysrq-trigger", "-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=2")
+        guest.ssh("(sleep 1; echo c > /proc/sysrq-trigger) >/dev/null 2>&1 &")
         guest.wait_for_event("GUEST_PANICKED")

@@ -10,8 +10,10 @@ import pytest
 from pytest_django import Settings
 
 from lifecycle.drivers.libvirt import connect, hypervisors
+from lifecycle.drivers.libvirt.opening import KeepAlive
 from lifecycle.models import Host, Image, MachineType, Project, User, Zone
 from lifecycle.operations import engine, hosts
+from lifecycle.operations.leases import Keeper
 from tests import factories
 from tests.operations.faults import Proxy
 from tests.operations.private_libvirtd import PrivateLibvirtd
@@ -26,7 +28,7 @@ def private_libvirtd() -> Iterator[PrivateLibvirtd]:
         daemon = PrivateLibvirtd(Path(directory) / "libvirtd")
         try:
             daemon.start()
-            kept = connect(daemon.uri, "000000")
+            kept = connect(daemon.uri, "000000", keepalive=KeepAlive(60, 10))  # tests let the daemon hang
             yield daemon
             kept.close()
             hypervisors.close()
@@ -34,10 +36,18 @@ def private_libvirtd() -> Iterator[PrivateLibvirtd]:
             daemon.stop()
 
 
+class QuietKeeper(Keeper):
+    """Renews nothing: its thread would not see what was written in the test's transaction, and call the leases lost."""
+
+    def _run(self) -> None:
+        return
+
+
 @pytest.fixture
-def quiet_keeper(settings: Settings) -> None:
-    """Leases outlast the test, so that the thread that renews them stays out of the test's transaction."""
+def quiet_keeper(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leases outlast the test, and no thread renews them."""
     settings.OPERATION_LEASE_SECONDS = 3600
+    monkeypatch.setattr(engine, "keeper", QuietKeeper())
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import subprocess
 import time
 from pathlib import Path
 
-START_SECONDS = 20
+START_SECONDS = 120
 PROGRAM = shutil.which("libvirtd", path="/usr/sbin:/usr/bin") or "/usr/sbin/libvirtd"
 
 
@@ -83,7 +83,7 @@ class PrivateLibvirtd:
         if self._process is not None:
             self._process.terminate()
             try:
-                self._process.wait(10)
+                self._process.wait(60)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from django.conf import settings
 from django.utils import timezone
 
@@ -62,18 +63,20 @@ def test_a_guest_that_shuts_down_is_not_forced(scene: Scene) -> None:
 
 def test_a_worker_never_sleeps_on_a_guest(deaf: Scene) -> None:
     operation = deaf.ask(Action.STOP)
-    engine.run(operation.pk)
-    assert step_now(operation) == "await_shutdown"
-    assert operation.lease_until is None
-    assert timezone.now() < operation.due_at < timezone.now() + timedelta(seconds=3)
+    with time_machine.travel(timezone.now(), tick=False):
+        engine.run(operation.pk)
+        assert step_now(operation) == "await_shutdown"
+        assert operation.lease_until is None
+        assert timezone.now() < operation.due_at < timezone.now() + timedelta(seconds=3)
 
 
 def test_a_guest_is_not_forced_before_its_grace_period_is_over(deaf: Scene) -> None:
     operation = deaf.ask(Action.STOP)
     engine.run(operation.pk)
-    earlier(operation, 85)
-    deaf.make_due(operation)
-    engine.run(operation.pk)
+    with time_machine.travel(timezone.now(), tick=False):
+        earlier(operation, 85)
+        deaf.make_due(operation)
+        engine.run(operation.pk)
     assert deaf.power is Power.ON
 
 

@@ -32,10 +32,15 @@ from tests.imaging.web_of_images import Publisher, served
 from tests.operations.faults import Proxy
 from tests.operations.scene import Scene
 
-pytestmark = [pytest.mark.guest, pytest.mark.libvirt, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.guest,
+    pytest.mark.libvirt,
+    pytest.mark.timeout(1200),
+    pytest.mark.django_db(transaction=True),
+]
 
 MEMTEST = Path("/usr/lib/memtest86+/memtest86+x64.iso")
-BOOT_SECONDS = 150
+BOOT_SECONDS = 300
 NVRAM = Path("/var/lib/libvirt/qemu/nvram")
 
 

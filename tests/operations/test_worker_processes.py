@@ -21,7 +21,7 @@ from tests.operations.workers import WorkerProcess, wait_until
 pytestmark = [
     pytest.mark.libvirt,
     pytest.mark.slow,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1200),
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(connection.vendor != "sqlite", reason="about processes: once is enough"),
 ]
@@ -91,7 +91,7 @@ def test_a_worker_that_is_told_to_end_ends_its_step_and_another_goes_on(
     operation = asked_while_hung(scene, hanging, first)
     wait_until(lambda: row(operation).step_index == 1, STARTED, "a call to the host by the first worker")
     first.process.send_signal(signal.SIGTERM)
-    wait_until(lambda: "shutdown" in first.log.read_text().lower(), 20, "the signal")
+    wait_until(lambda: "shutdown" in first.log.read_text().lower(), STARTED, "the signal")
     hanging.thaw()
     assert first.process.wait(120) == 0
     left = row(operation)
@@ -125,7 +125,7 @@ def test_a_worker_frozen_and_thawed_when_its_vm_is_gone_harms_nothing(
     wait_until(lambda: held_by(operation, first), STARTED, "the first worker")
     freeze(first)
     hanging.thaw()
-    wait_until(lambda: operation.pk in operations.due(limit=9), 10, "the end of its lease")
+    wait_until(lambda: operation.pk in operations.due(limit=9), STARTED, "the end of its lease")
     scene.finish(operation)
     scene.do(Action.DELETE)
     os.kill(first.process.pid, signal.SIGCONT)

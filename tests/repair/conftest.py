@@ -15,11 +15,12 @@ import libvirt
 import pytest
 from django.conf import settings
 from django.db import connection
+from pytest_django import Settings
 
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action
 from lifecycle.management.hostthreads import HostThread
-from lifecycle.models import VM, Host, Image, MachineType, Operation, Project, User
+from lifecycle.models import VM, Host, Image, MachineType, Operation, Project, Transition, User
 from lifecycle.operations import engine
 from lifecycle.repair import hosts
 from lifecycle.services import bell, operations
@@ -27,6 +28,11 @@ from lifecycle.services.vms import VMRequest, request_action, request_create
 from tests.factories import reload_vm
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
+
+#: Seconds to wait for what is there in a few on an idle machine; a busy or slow one is given more.
+PATIENCE = 120.0
+#: A watcher that is told to end and does not within this is killed (`vmportal/launcher/supervisor.py`).
+ENDS_WITHIN = 15.0
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -43,12 +49,12 @@ def _on_both(item: pytest.Item) -> bool:
     return item.get_closest_marker("bothdb") is not None
 
 
-def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> float:
+def wait_until(condition: Callable[[], bool], seconds: float, what: str | Callable[[], str]) -> float:
     """Wait for a condition or fail; how long it took, in seconds."""
     begin = time.monotonic()
     while not condition():
         if time.monotonic() - begin > seconds:
-            pytest.fail(f"waited {seconds} s in vain for {what}")
+            pytest.fail(f"waited {seconds} s in vain for {what if isinstance(what, str) else what()}")
         time.sleep(0.01)
     return time.monotonic() - begin
 
@@ -78,7 +84,7 @@ class Worker:
         """End after the present operation."""
         self._stopping = True
         self._bell.set()
-        self._thread.join(30)
+        self._thread.join(PATIENCE)
 
 
 @dataclass
@@ -89,6 +95,7 @@ class Guest:
     user: User
     host: Host
     conn: libvirt.virConnect = field(repr=False)
+    repairs_seen: int = 0
 
     @property
     def vm(self) -> VM:
@@ -118,11 +125,17 @@ class Guest:
                 return int(path.parent.name)
         raise LookupError(f"no QEMU of {name.decode()}")
 
-    def becomes(self, state: State, seconds: float = 5.0) -> float:
-        """Wait for a recorded state; how long it took, in seconds."""
-        return wait_until(lambda: self.state == state, seconds, f"{state} (it is {self.state})")
+    def becomes(self, state: State, seconds: float = PATIENCE) -> float:
+        """Wait for a recorded state in which it stays; how long it took, in seconds."""
+        return wait_until(lambda: self.state == state, seconds, lambda: f"{state} (it is {self.state})")
 
-    def boots(self, seconds: float = 60.0) -> None:
+    def goes_into_repair(self, seconds: float = PATIENCE) -> None:
+        """Wait until it has gone into REPAIRING once more, however soon it left that again."""
+        self.repairs_seen += 1
+        entries = Transition.objects.filter(vm=self.vm_id, to_state=State.REPAIRING)
+        wait_until(lambda: entries.count() >= self.repairs_seen, seconds, "a repair")
+
+    def boots(self, seconds: float = 2 * PATIENCE) -> None:
         """Wait until the guest says on its serial port that it is up: from then on it hears the power button."""
         log = serial_file(self.vm)
         wait_until(lambda: log.exists() and b"VMPORTAL-READY" in log.read_bytes(), seconds, "the guest's boot")
@@ -172,7 +185,7 @@ def make_guest(
     def make(name: str = "web-1", **request: Any) -> Guest:
         operation = request_create(project, VMRequest(name=name, **request), user=owner)
         guest = Guest(operation.vm_id, owner, real_host, conn)
-        wait_until(lambda: Operation.objects.get(pk=operation.pk).is_done, 60, "the create")
+        wait_until(lambda: Operation.objects.get(pk=operation.pk).is_done, PATIENCE, "the create")
         operation.refresh_from_db()
         assert operation.error is None, operation.error
         return guest
@@ -181,14 +194,21 @@ def make_guest(
 
 
 @pytest.fixture
+def by_events_alone(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watcher that begins after this does no reconcile but its first: what it learns, it learns by events."""
+    settings.RECONCILE_SECONDS = 3600
+    monkeypatch.setattr(hosts, "EARLY_SECONDS", ())
+
+
+@pytest.fixture
 def watcher(real_host: Host, transactional_db: None) -> Iterator[HostThread]:
     """A watcher's thread for the host, listening when the test begins."""
     thread = HostThread(real_host, hosts.PURPOSE, hosts.watch)
     thread.start()
-    wait_until(lambda: thread.host_id in _listening(), 15, "the watcher")
+    wait_until(lambda: thread.host_id in _listening(), PATIENCE, "the watcher")
     yield thread
     thread.stopping.set()
-    thread.join(10)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
 
 
@@ -233,7 +253,7 @@ class WatcherProcess:
         """Send a signal and wait; how long it took, in seconds."""
         begin = time.monotonic()
         self.process.send_signal(number)
-        self.process.wait(20)
+        self.process.wait(PATIENCE)
         return time.monotonic() - begin
 
 
@@ -245,7 +265,7 @@ def watcher_process(real_host: Host, transactional_db: None, tmp_path: Path) -> 
     def start() -> WatcherProcess:
         Host.objects.update(libvirt_version="")
         made.append(WatcherProcess(tmp_path / "watcher.log"))
-        wait_until(lambda: real_host.pk in _listening(), 30, f"the watcher's process, see {tmp_path}/watcher.log")
+        wait_until(lambda: real_host.pk in _listening(), PATIENCE, f"the watcher's process, see {tmp_path}/watcher.log")
         return made[-1]
 
     yield start

@@ -172,7 +172,7 @@ class PrivateHost:
         self._holder.wait()
 
 
-def _wait(condition: object, what: str, seconds: float = 20.0) -> None:
+def _wait(condition: object, what: str, seconds: float = 120.0) -> None:
     assert callable(condition)
     end = time.monotonic() + seconds
     while not condition():

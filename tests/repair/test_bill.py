@@ -8,6 +8,7 @@ import time
 from datetime import time as clock
 from datetime import timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 import time_machine
@@ -36,9 +37,14 @@ from lifecycle.models import (
 from lifecycle.repair import schedules as schedule_rounds
 from lifecycle.services import budgets, prices, schedules
 from tests.billing.tools import SLA, price_list
-from tests.repair.conftest import Guest, Make, wait_until
+from tests.repair.conftest import PATIENCE, Guest, Make, wait_until
 
-pytestmark = [pytest.mark.libvirt, pytest.mark.guest, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.libvirt,
+    pytest.mark.guest,
+    pytest.mark.timeout(1200),
+    pytest.mark.django_db(transaction=True),
+]
 
 _STAY = re.compile(r"(web-\d) ([A-Z]+) (\S+ \S+) UTC (\S+ \S+) UTC")
 
@@ -46,19 +52,19 @@ _STAY = re.compile(r"(web-\d) ([A-Z]+) (\S+ \S+) UTC (\S+ \S+) UTC")
 def live(guest: Guest) -> None:
     """Suspended, resumed, crashed and repaired, stopped, deleted."""
     guest.ask(Action.SUSPEND)
-    guest.becomes(State.SUSPENDED, 60)
+    guest.becomes(State.SUSPENDED)
     guest.ask(Action.RESUME)
-    guest.becomes(State.RUNNING, 60)
-    wait_until(lambda: not guest.vm.operations.exclude(status="DONE").exists(), 30, "the resume")
+    guest.becomes(State.RUNNING)
+    wait_until(lambda: not guest.vm.operations.exclude(status="DONE").exists(), PATIENCE, "the resume")
     os.kill(guest.qemu_pid, signal.SIGKILL)
-    guest.becomes(State.REPAIRING, 20)
-    guest.becomes(State.RUNNING, 60)
-    wait_until(lambda: not guest.vm.operations.exclude(status="DONE").exists(), 30, "the repair")
+    guest.goes_into_repair()
+    guest.becomes(State.RUNNING)
+    wait_until(lambda: not guest.vm.operations.exclude(status="DONE").exists(), PATIENCE, "the repair")
     guest.ask(Action.STOP)
-    guest.becomes(State.TERMINATED, 120)
-    wait_until(lambda: not guest.vm.operations.exclude(status="DONE").exists(), 30, "the stop")
+    guest.becomes(State.TERMINATED)
+    wait_until(lambda: not guest.vm.operations.exclude(status="DONE").exists(), PATIENCE, "the stop")
     guest.ask(Action.DELETE)
-    wait_until(lambda: guest.vm.deleted_at is not None, 60, "the delete")
+    wait_until(lambda: guest.vm.deleted_at is not None, PATIENCE, "the delete")
 
 
 def by_the_log(until: str) -> list[tuple[str, str, str, str]]:
@@ -79,7 +85,7 @@ def test_the_invoice_of_two_real_guests(make_guest: Make, watcher: HostThread, p
     failed = make_guest("web-2", automatic_restart=False, stop_grace_seconds=0)
     live(make_guest("web-1", stop_grace_seconds=0))
     os.kill(failed.qemu_pid, signal.SIGKILL)
-    failed.becomes(State.TERMINATED, 20)
+    failed.becomes(State.TERMINATED)
     time.sleep(1)
     month = Month.of(timezone.now(), prices.account_of(project).zone)
     end = month.next.start(prices.account_of(project).zone)
@@ -113,7 +119,9 @@ def the_failure_is_credited(bill: Invoice, failed: Guest, text: str) -> None:
 
 def falls_due(guest: Guest, action: Action, user: User) -> ScheduleRun:
     """A schedule of `action` whose time was a minute ago, taken by the sweep that every worker runs."""
-    row = schedules.add(guest.vm, schedules.Wish(action, clock(3), tuple(range(7)), "Europe/Paris"), user=user)
+    far = (timezone.now() + timedelta(hours=12)).astimezone(ZoneInfo("Europe/Paris"))  # not due by itself meanwhile
+    at = clock(far.hour, far.minute)
+    row = schedules.add(guest.vm, schedules.Wish(action, at, tuple(range(7)), "Europe/Paris"), user=user)
     due = timezone.now() - timedelta(minutes=1)
     Schedule.objects.filter(pk=row.pk).update(next_at=due)
     assert dict(schedule_rounds.sweep(timezone.now())) == {"asked": 1}
@@ -124,7 +132,7 @@ def ends(run: ScheduleRun) -> None:
     """Its operation, which a schedule asked for, ends well."""
     assert run.operation_id
     rows = Operation.objects.filter(pk=run.operation_id)
-    wait_until(lambda: rows.get().is_done, 60, "the operation")
+    wait_until(lambda: rows.get().is_done, PATIENCE, "the operation")
     operation = rows.get()
     assert (operation.asked_by, operation.error) == ("schedule", None)
 
@@ -148,7 +156,7 @@ def test_a_schedule_and_a_budget_move_a_real_guest(
     assert guest.state == State.RUNNING
     BudgetAlert.objects.filter(pk=notice.pk).update(due_at=timezone.now() - timedelta(seconds=1))
     assert budget_rounds.look().suspended == 1
-    guest.becomes(State.SUSPENDED, 60)
+    guest.becomes(State.SUSPENDED)
     assert (guest.domain.isActive(), guest.domain.hasManagedSaveImage()) == (0, 1)
     assert BudgetAlert.objects.get(about="suspended").done == [str(guest.vm_id)]
     assert budget_rounds.look().suspended == 0

@@ -23,9 +23,14 @@ from lifecycle.repair.images import look_after_images
 from lifecycle.repair.reconcile import reconcile
 from lifecycle.services import findings
 from lifecycle.web.views.vm_actions import confirmation_of
-from tests.repair.conftest import Guest, Worker, wait_until
+from tests.repair.conftest import PATIENCE, Guest, Worker, wait_until
 
-pytestmark = [pytest.mark.libvirt, pytest.mark.guest, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.libvirt,
+    pytest.mark.guest,
+    pytest.mark.timeout(1200),
+    pytest.mark.django_db(transaction=True),
+]
 
 FOREIGN = """
 <domain type='qemu'><name>{name}</name><uuid>{uuid}</uuid><memory unit='MiB'>96</memory><vcpu>1</vcpu>
@@ -99,7 +104,7 @@ def adopt(foreign: Foreign, project: Project, name: str = "found-1") -> Finding:
 def do(foreign: Foreign, action: Action) -> None:
     """Ask for an action and wait until it is done, well."""
     operation = foreign.ask(action)
-    wait_until(lambda: Operation.objects.get(pk=operation.pk).is_done, 60, str(action))
+    wait_until(lambda: Operation.objects.get(pk=operation.pk).is_done, PATIENCE, str(action))
     assert Operation.objects.get(pk=operation.pk).error is None, Operation.objects.get(pk=operation.pk).error
 
 
@@ -157,9 +162,9 @@ def test_an_adopted_vm_that_crashes_is_repaired_from_its_own_definition(foreign:
     adopt(foreign, project)
     pid = foreign.qemu_pid
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not foreign.domain.isActive(), 15, "libvirt to notice")
+    wait_until(lambda: not foreign.domain.isActive(), PATIENCE, "libvirt to notice")
     look(foreign)
-    foreign.becomes(State.RUNNING, 30)
+    foreign.becomes(State.RUNNING)
     assert foreign.qemu_pid != pid
     evidence = Repair.objects.get(vm=foreign.vm_id).qemu_log
     assert "qemu-system-x86_64" in evidence, "its log has the name that its maker gave it"
@@ -196,7 +201,7 @@ def test_what_was_done_to_an_adopted_domain_is_accepted(foreign: Foreign, projec
     foreign.domain.setVcpusFlags(2, libvirt.VIR_DOMAIN_AFFECT_CONFIG | libvirt.VIR_DOMAIN_VCPU_MAXIMUM)
     foreign.domain.setVcpusFlags(2, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
     foreign.conn.defineXML(foreign.domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))  # setvcpus alone tells no event
-    wait_until(lambda: bool(look(foreign)) and _changed(foreign).exists(), 5, "the finding")
+    wait_until(lambda: bool(look(foreign)) and _changed(foreign).exists(), PATIENCE, "the finding")
     finding = _changed(foreign).get()
     assert findings.choices(finding) == (Choice.ACCEPT, Choice.IGNORE)
     findings.choose(finding, Choice.ACCEPT, foreign.user)

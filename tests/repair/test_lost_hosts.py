@@ -18,7 +18,6 @@ from lifecycle.management.hostthreads import HostThread, HostThreads
 from lifecycle.models import (
     Cleanup,
     Host,
-    HostLease,
     Image,
     MachineType,
     Operation,
@@ -32,11 +31,16 @@ from lifecycle.operations.hosts import connect
 from lifecycle.repair import hosts
 from lifecycle.services.vms import VMRequest, request_create
 from tests.factories import make_host
-from tests.repair.conftest import Guest, WatcherProcess, Worker, wait_until
+from tests.repair.conftest import ENDS_WITHIN, PATIENCE, Guest, WatcherProcess, Worker, wait_until
 from tests.repair.private_host import PrivateHost
 from tests.stack import clean_host
 
-pytestmark = [pytest.mark.libvirt, pytest.mark.guest, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.libvirt,
+    pytest.mark.guest,
+    pytest.mark.timeout(1200),
+    pytest.mark.django_db(transaction=True),
+]
 
 
 @pytest.fixture
@@ -69,12 +73,12 @@ def lonely_guest(
     conn = libvirt.open(private.uri)
     try:
         operation = request_create(project, VMRequest(name="web-1"), user=owner)
-        wait_until(lambda: Operation.objects.get(pk=operation.pk).is_done, 60, "the create")
+        wait_until(lambda: Operation.objects.get(pk=operation.pk).is_done, PATIENCE, "the create")
         assert Operation.objects.get(pk=operation.pk).error is None
         yield Guest(operation.vm_id, owner, host, conn)
     finally:
         thread.stopping.set()
-        thread.join(20)
+        thread.join(PATIENCE)
         conn.close()
 
 
@@ -83,14 +87,14 @@ def health(host: Host) -> str:
     return str(Host.objects.values_list("health", flat=True).get(pk=host.pk))
 
 
-def goes_down(host: Host, seconds: float = 15.0) -> None:
+def goes_down(host: Host) -> None:
     """Wait until the host is recorded as down."""
-    wait_until(lambda: health(host) == Host.Health.DOWN, seconds, "the host to be down")
+    wait_until(lambda: health(host) == Host.Health.DOWN, PATIENCE, "the host to be down")
 
 
-def comes_up(host: Host, seconds: float = 20.0) -> None:
+def comes_up(host: Host) -> None:
     """Wait until the host is recorded as up."""
-    wait_until(lambda: health(host) == Host.Health.UP, seconds, "the host to be up")
+    wait_until(lambda: health(host) == Host.Health.UP, PATIENCE, "the host to be up")
 
 
 def test_a_restarted_libvirtd_changes_nothing_for_its_guests(private: PrivateHost, lonely_guest: Guest) -> None:
@@ -112,8 +116,8 @@ def test_a_guest_that_died_while_libvirtd_was_down_is_repaired(private: PrivateH
     os.kill(pid, signal.SIGKILL)
     assert lonely_guest.state == State.RUNNING
     private.start_daemon()
-    wait_until(lambda: Operation.objects.filter(vm=lonely_guest.vm_id, action="repair").exists(), 15, "a repair")
-    lonely_guest.becomes(State.RUNNING, 20)
+    wait_until(lambda: Operation.objects.filter(vm=lonely_guest.vm_id, action="repair").exists(), PATIENCE, "a repair")
+    lonely_guest.becomes(State.RUNNING)
     assert lonely_guest.qemu_pid != pid
 
 
@@ -121,17 +125,16 @@ def test_a_hanging_host_is_down_after_its_keepalive_and_delays_no_other(
     private: PrivateHost, lonely_guest: Guest, real_host: Host
 ) -> None:
     thread = HostThread(real_host, hosts.PURPOSE, hosts.watch)
+    Host.objects.filter(pk=real_host.pk).update(health=Host.Health.UNKNOWN)
     private.freeze_daemon()
     thread.start()
-    wait_until(lambda: HostLease.objects.filter(host=real_host).exists(), 5, "the other host's watcher")
-    Host.objects.filter(pk=real_host.pk).update(health=Host.Health.UNKNOWN)
     comes_up(real_host)
-    goes_down(lonely_guest.host, 30)
+    goes_down(lonely_guest.host)
     assert lonely_guest.state == State.RUNNING
     private.thaw_daemon()
-    comes_up(lonely_guest.host, 25)
+    comes_up(lonely_guest.host)
     thread.stopping.set()
-    thread.join(10)
+    thread.join(PATIENCE)
 
 
 def test_hosts_that_come_and_go_are_followed(private: PrivateHost, installation: str, zone: Zone) -> None:
@@ -144,10 +147,10 @@ def test_hosts_that_come_and_go_are_followed(private: PrivateHost, installation:
         host = make_host("late", zone=zone, uri=private.uri, health=Host.Health.UNKNOWN)
         comes_up(host)
         Host.objects.filter(pk=host.pk).delete()
-        wait_until(lambda: not threads.names(), 10, "the thread of the removed host to end")
+        wait_until(lambda: not threads.names(), PATIENCE, "the thread of the removed host to end")
     finally:
         stopping.set()
-        runner.join(10)
+        runner.join(PATIENCE)
     assert not runner.is_alive()
 
 
@@ -158,11 +161,11 @@ def test_a_watcher_waits_for_a_host_that_is_not_there_yet(
     private.kill_daemon()
     process = WatcherProcess(tmp_path / "alone.log")
     try:
-        goes_down(host, 15)
+        goes_down(host)
         private.start_daemon()
-        comes_up(host, 20)
+        comes_up(host)
     finally:
-        assert process.end(signal.SIGTERM) < 5.0
+        assert process.end(signal.SIGTERM) < ENDS_WITHIN
     clean_host(settings.INSTALLATION_ID)
 
 
@@ -180,11 +183,11 @@ def falls_silent(private: PrivateHost, host: Host) -> None:
 def test_a_host_error_leaves_a_guest_that_still_runs_untouched(private: PrivateHost, lonely_guest: Guest) -> None:
     pid = lonely_guest.qemu_pid
     falls_silent(private, lonely_guest.host)
-    lonely_guest.becomes(State.REPAIRING, 25)
+    lonely_guest.becomes(State.REPAIRING)
     repair = Repair.objects.get()
     assert (repair.cause, repair.attempts, repair.is_open) == ("host_error", 0, True)
     private.start_daemon()
-    lonely_guest.becomes(State.RUNNING, 30)
+    lonely_guest.becomes(State.RUNNING)
     repair.refresh_from_db()
     assert (repair.outcome, repair.attempts, lonely_guest.qemu_pid) == ("untouched", 0, pid)
 
@@ -192,10 +195,10 @@ def test_a_host_error_leaves_a_guest_that_still_runs_untouched(private: PrivateH
 def test_a_guest_that_died_with_its_host_is_started_again(private: PrivateHost, lonely_guest: Guest) -> None:
     pid = lonely_guest.qemu_pid
     falls_silent(private, lonely_guest.host)
-    lonely_guest.becomes(State.REPAIRING, 25)
+    lonely_guest.becomes(State.REPAIRING)
     os.kill(pid, signal.SIGKILL)
     private.start_daemon()
-    lonely_guest.becomes(State.RUNNING, 60)
+    lonely_guest.becomes(State.RUNNING)
     repair = Repair.objects.get()
     assert (repair.outcome, repair.attempts) == ("restarted", 1)
     assert lonely_guest.qemu_pid != pid
@@ -207,11 +210,11 @@ def test_a_delete_does_not_wait_for_a_dead_host_and_leaves_nothing_on_it(
 ) -> None:
     falls_silent(private, lonely_guest.host)
     operation = lonely_guest.ask(Action.DELETE)
-    wait_until(lambda: Operation.objects.get(pk=operation.pk).is_done, 30, "the delete")
+    wait_until(lambda: Operation.objects.get(pk=operation.pk).is_done, PATIENCE, "the delete")
     assert lonely_guest.vm.deleted_at is not None
     assert Cleanup.objects.get().done_at is None
     private.start_daemon()
-    wait_until(lambda: Cleanup.objects.filter(done_at__isnull=False).exists(), 30, "the cleanup")
+    wait_until(lambda: Cleanup.objects.filter(done_at__isnull=False).exists(), PATIENCE, "the cleanup")
     conn = libvirt.open(private.uri)
     try:
         assert conn.listAllDomains() == []

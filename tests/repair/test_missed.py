@@ -15,9 +15,14 @@ from lifecycle.operations.hosts import connect
 from lifecycle.repair.periodic import reconcile_unwatched
 from lifecycle.repair.reconcile import reconcile
 from lifecycle.services import observations
-from tests.repair.conftest import Make, WatcherProcess, wait_until
+from tests.repair.conftest import ENDS_WITHIN, PATIENCE, Make, WatcherProcess, wait_until
 
-pytestmark = [pytest.mark.libvirt, pytest.mark.guest, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.libvirt,
+    pytest.mark.guest,
+    pytest.mark.timeout(1200),
+    pytest.mark.django_db(transaction=True),
+]
 
 
 def test_a_reconcile_of_a_host_in_step_changes_nothing(make_guest: Make) -> None:
@@ -51,9 +56,9 @@ def test_a_guest_that_ended_unseen_ended_at_its_last_proof_of_life(make_guest: M
 def test_a_crash_that_nobody_saw_is_repaired(make_guest: Make) -> None:
     guest = make_guest()
     os.kill(guest.qemu_pid, signal.SIGKILL)
-    wait_until(lambda: not guest.domain.isActive(), 15, "libvirt to notice")
+    wait_until(lambda: not guest.domain.isActive(), PATIENCE, "libvirt to notice")
     reconcile(guest.host.pk, connect(guest.host.uri))
-    guest.becomes(State.RUNNING, 20)
+    guest.becomes(State.RUNNING)
 
 
 def test_several_changes_are_put_right_in_one_round(make_guest: Make) -> None:
@@ -110,17 +115,17 @@ def test_a_killed_watcher_is_replaced_and_what_it_missed_is_found(
     assert guest.state == State.RUNNING
     watcher_process()
     # The dead one's lease is 15 s; a successor looks every 5.
-    guest.becomes(State.TERMINATED, 25)
+    guest.becomes(State.TERMINATED)
     assert guest.vm.state_reason == observations.SWITCHED_OFF
 
 
-def test_a_watcher_ends_within_five_seconds_and_gives_its_leases_back(
+def test_a_watcher_ends_in_time_and_gives_its_leases_back(
     make_guest: Make, watcher_process: Callable[[], WatcherProcess]
 ) -> None:
     guest = make_guest()
     process = watcher_process()
     guest.domain.destroy()
-    guest.becomes(State.TERMINATED, 15)
-    assert process.end(signal.SIGTERM) < 5.0
+    guest.becomes(State.TERMINATED)
+    assert process.end(signal.SIGTERM) < ENDS_WITHIN
     assert process.process.returncode == 0
     assert not HostLease.objects.exists()

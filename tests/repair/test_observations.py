@@ -192,17 +192,17 @@ def test_an_open_operation_keeps_observers_out(vm: VM) -> None:
 
 
 def test_an_observation_from_before_the_last_change_is_not_believed(vm: VM) -> None:
-    assert not stop(vm, seen_at=ago(61))
-    assert not crash(vm, seen_at=ago(61))
+    before = vm.state_since - timedelta(seconds=1)
+    assert not stop(vm, seen_at=before)
+    assert not crash(vm, seen_at=before)
     assert reload_vm(vm.id).state == State.RUNNING
 
 
 def test_an_observation_from_before_the_last_operations_end_is_not_believed(vm: VM) -> None:
-    make_operation(
-        vm, Action.RESET, status=Operation.Status.DONE, insert_time=ago(9), start_time=ago(9), end_time=ago(5)
-    )
-    assert not stop(vm, seen_at=ago(6))
-    assert stop(vm, seen_at=ago(4))
+    end = ago(5)
+    make_operation(vm, Action.RESET, status=Operation.Status.DONE, insert_time=ago(9), start_time=ago(9), end_time=end)
+    assert not stop(vm, seen_at=end - timedelta(seconds=1))
+    assert stop(vm, seen_at=end + timedelta(seconds=1))
 
 
 def test_a_moment_before_the_last_change_is_recorded_as_that_change(vm: VM) -> None:
@@ -251,8 +251,9 @@ def test_power_is_told_when_it_changes_and_only_then(vm: VM) -> None:
 
 
 def test_an_older_sight_of_the_power_does_not_overwrite_a_newer_one(vm: VM) -> None:
-    observations.record_power(vm.id, Power.PAUSED, run_id=1, seen_at=ago(1))
-    assert not observations.record_power(vm.id, Power.ON, run_id=1, seen_at=ago(2))
+    seen_at = ago(1)
+    observations.record_power(vm.id, Power.PAUSED, run_id=1, seen_at=seen_at)
+    assert not observations.record_power(vm.id, Power.ON, run_id=1, seen_at=seen_at - timedelta(seconds=1))
     assert reload_vm(vm.id).power == Power.PAUSED
 
 

@@ -26,6 +26,7 @@ private_libvirtd, test_host, small_image = operations.private_libvirtd, operatio
 
 pytestmark = [
     pytest.mark.libvirt,
+    pytest.mark.timeout(1200),
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(
         connection.vendor != "sqlite", reason="here the database is a file; PostgreSQL's way is launcher's"

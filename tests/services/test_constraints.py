@@ -331,7 +331,7 @@ def test_the_names_of_constraints_read_as_sentences() -> None:
 def test_a_vm_may_have_many_operations_that_are_done(project: Project) -> None:
     vm = factories.make_vm(project)
     for _time in range(3):
-        factories.make_operation(vm, Action.STOP, status="DONE", end_time=timezone.now() + timedelta(seconds=1))
+        factories.make_operation(vm, Action.STOP, status="DONE", end_time=timezone.now() + timedelta(minutes=1))
 
 
 def test_a_finding_that_is_closed_may_be_found_again(project: Project) -> None:

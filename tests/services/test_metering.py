@@ -179,7 +179,11 @@ def test_metering_costs_a_move_two_queries_of_its_own(project: Project) -> None:
 _STEP = st.tuples(st.integers(0, 10**6), st.sampled_from([0, 0, 1, 59, 3600, -7200, 86_400 * 31, -1]))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(walk=st.lists(_STEP, min_size=1, max_size=14))
 def test_whatever_happens_the_record_is_what_the_log_says(project: Project, walk: list[tuple[int, int]]) -> None:
     """A walk through the table, with clocks that stand, run on for a month, or go back."""

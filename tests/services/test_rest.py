@@ -132,7 +132,7 @@ def test_due_operations_come_oldest_first_and_free_ones_only(project: Project, h
             {"due_at": now + timedelta(seconds=60)},
             {"lease_until": now + timedelta(seconds=60)},
             {"lease_until": now - timedelta(seconds=1), "due_at": now - timedelta(seconds=3)},
-            {"status": "DONE", "end_time": now + timedelta(seconds=1)},
+            {"status": "DONE", "end_time": now + timedelta(minutes=1)},
         )
     ]
     assert operations.due(limit=10) == [made[4].pk, made[1].pk, made[0].pk]

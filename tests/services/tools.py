@@ -15,6 +15,8 @@ from lifecycle.models import VM, Address, Disk, Host, Operation, OperationStep, 
 
 Outcome = Any
 
+#: One after the other: a server that is to make fifty connections at once may be too slow for the last of them.
+_opening = threading.Lock()
 
 #: Tables whose rows are compared whole; of the others, which are only ever appended to, the number.
 WATCHED = (Project, VM, Operation, OperationStep, Host, Disk, Address)
@@ -69,7 +71,9 @@ def at_once(works: list[Callable[[], Outcome]]) -> list[Outcome]:
 
     def run(work: Callable[[], Outcome]) -> Outcome:
         try:
-            gate.wait(30)
+            with _opening:
+                connection.ensure_connection()
+            gate.wait(120)
             return work()
         except Exception as error:
             return error
