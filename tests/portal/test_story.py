@@ -20,7 +20,7 @@ from tests.stack import clean_host, free_port
 from vmportal.launcher.installation import CHECKOUT, Installation
 from vmportal.launcher.processes import carries
 
-pytestmark = [pytest.mark.portal, pytest.mark.libvirt, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.portal, pytest.mark.libvirt, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 # What the tests' own environment says must not reach the installation under test.
 OURS = ("VMPORTAL_", "DATABASE_", "REDIS_", "SECRET_", "ALLOWED_", "EMAIL_", "DJANGO_", "DEBUG")
