@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 from django.conf import settings as project_settings
 from hypothesis.configuration import set_hypothesis_home_dir
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 REAL_HOST_URI = "qemu:///system"
+
+# How long an example takes says how busy the machine is. The same examples each time: what a run finds is found by all.
+hypothesis.settings.register_profile(
+    "steady", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("steady")
 
 if "HYPOTHESIS_STORAGE_DIRECTORY" not in os.environ:
     set_hypothesis_home_dir(CHECKOUT / "var" / "cache" / "hypothesis")

@@ -7,6 +7,7 @@ set-up commands are those of `./portal up`; what the launcher adds (packages, su
 import contextlib
 import json
 import os
+import random
 import secrets
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import libvirt
+from redis import Redis, RedisError
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 HOST_URI = "qemu:///system"
@@ -25,11 +27,29 @@ HOST_NAME = "this-machine"
 PASSWORD = "a-long-enough-passphrase"
 
 
+#: Below those that Linux calls from: between the choice and its use no connection takes one by chance.
+PORTS = range(21_000, 32_768)
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A TCP port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port nobody listens on now; another each time."""
+    for port in random.sample(PORTS, len(PORTS)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            if port not in _given:
+                _given.add(port)
+                return port
+    raise AssertionError("no free port")
+
+
+def redis_answers(path: Path) -> bool:
+    """Whether a Redis listens there: its socket is there a moment before."""
+    try:
+        with Redis(unix_socket_path=str(path)) as connection:
+            return bool(connection.ping())
+    except RedisError:
+        return False
 
 
 @dataclass
@@ -77,7 +97,7 @@ class Stack:
     def redis_socket(self) -> Path:
         return self.root / "run" / "redis.sock"
 
-    def manage(self, *args: str, timeout: float = 300) -> str:
+    def manage(self, *args: str, timeout: float = 900) -> str:
         """Run a management command to its end; its output."""
         done = subprocess.run(
             [sys.executable, "manage.py", *args],
@@ -110,7 +130,7 @@ class Stack:
     def start_redis(self) -> None:
         command = ["redis-server", "--port", "0", "--unixsocket", str(self.redis_socket), "--save", ""]
         self._spawn("redis", [*command, "--dir", str(self.root / "run")])
-        wait_until(self.redis_socket.exists, 10, "Redis")
+        wait_until(lambda: redis_answers(self.redis_socket), 60, "Redis")
 
     def start(self, *names: str) -> None:
         """Start processes by name; waits until the web answers."""
@@ -131,12 +151,12 @@ class Stack:
         for name in names or self.processes:
             self._spawn(name, [sys.executable, *commands[name.partition("-")[0]]])
         if "web" in self.running:
-            wait_until(self.answers, 120, "the web process")
+            wait_until(self.answers, 600, "the web process")
 
     def answers(self) -> bool:
         """Whether the site's health page says yes."""
         try:
-            with urllib.request.urlopen(f"{self.url}/healthz", timeout=2) as answer:  # noqa: S310  # our own http address
+            with urllib.request.urlopen(f"{self.url}/healthz", timeout=10) as answer:  # noqa: S310  # our own http address
                 return bool(answer.status == 200)
         except OSError:
             return False
@@ -148,7 +168,7 @@ class Stack:
             return
         process.kill() if kill else process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(15)
+            process.wait(60)
         if process.poll() is None:
             process.kill()
             process.wait()

@@ -11,10 +11,11 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 
-from tests.e2e.gallery import Gallery, open_gallery, sign_in
+from tests.e2e.gallery import PATIENCE_MS, Gallery, open_gallery, sign_in
 from tests.stack import PASSWORD, Stack, running_stack
 
-CHROMIUM = "/usr/bin/chromium"
+#: Debian's, deaf to guests' network interfaces.
+CHROMIUM = str(Path(__file__).with_name("quiet_chromium.py"))
 NETWORK_CHANGED = "ERR_NETWORK_CHANGED"
 #: Without these Debian's Chromium talks to hosts of its vendor, and as root it needs no sandbox.
 CHROMIUM_ARGUMENTS = [
@@ -39,6 +40,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium, headless."""
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
         yield launched
@@ -48,8 +50,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="package")
 def signed_in(stack: Stack, browser: Browser) -> Iterator[BrowserContext]:
     """The administrator's session: signed in with the one-time password, which is replaced as asked."""
-    expect.set_options(timeout=15_000)
     context = browser.new_context(base_url=stack.url, locale="en-GB", viewport={"width": 1440, "height": 900})
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     page.goto("/")
     page.fill("input[name=login]", "admin")

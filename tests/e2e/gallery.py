@@ -11,6 +11,8 @@ from playwright.sync_api import Browser, BrowserContext
 
 from tests.stack import CHECKOUT, PASSWORD, Stack
 
+#: What is expected is waited for this long, also where a machine is slow and busy; a test that passes never waits so.
+PATIENCE_MS = 60_000
 #: name -> path, for who is signed in as the administrator, who sees everything.
 PAGES: dict[str, str] = {
     "overview": "/",
@@ -96,6 +98,7 @@ def open_gallery(root: Path) -> Iterator[Gallery]:
 def sign_in(gallery: Stack, browser: Browser, name: str = "admin", **options: object) -> BrowserContext:
     """A browser session of that person."""
     context = browser.new_context(base_url=gallery.url, **options)  # type: ignore[arg-type]
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     page.goto("/accounts/login/")
     page.fill("input[name=login]", name)

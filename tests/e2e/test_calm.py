@@ -6,7 +6,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Response, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Response, expect
 
 from tests.e2e.gallery import Gallery, sign_in
 
@@ -76,13 +76,20 @@ def test_nothing_moves_when_a_state_changes(gallery: Gallery, person: BrowserCon
         page.close()
 
 
+def works(page: Page) -> None:
+    """All scripts of a page with charts have come and run."""
+    expect(page.locator("[data-chart=memory] canvas")).to_be_visible()
+    expect(page.locator("[data-live-status]")).to_have_attribute("data-live-status", "connected")
+    page.wait_for_load_state("networkidle")
+
+
 def test_files_are_named_by_their_content_compressed_and_kept_for_ever(person: BrowserContext) -> None:
     """Every style sheet and script of a page with much of both; a second visit asks for none of them."""
     page = person.new_page()
     answers: list[Response] = []
     page.on("response", lambda answer: answers.append(answer) if "/static/" in answer.url else None)
     page.goto("/projects/default/vms/web-1/charts/?span=hour")
-    page.wait_for_load_state("networkidle")
+    works(page)
     assert len(answers) > 8
     for answer in answers:
         headers = answer.headers
@@ -91,7 +98,7 @@ def test_files_are_named_by_their_content_compressed_and_kept_for_ever(person: B
         if answer.url.endswith((".css", ".js", ".mjs")) and int(headers.get("content-length", 9999)) > 200:
             assert headers.get("content-encoding") in {"br", "gzip", "zstd"}, answer.url
     page.goto("/projects/default/vms/web-1/charts/?span=day")
-    page.wait_for_load_state("networkidle")
+    works(page)
     fetched = page.evaluate(FETCHED)
     assert len(fetched) > 8
     assert [name for name, size in fetched if size] == []

@@ -14,7 +14,7 @@ from websockets.typing import Origin
 from tests.e2e.conftest import visit
 from tests.stack import PASSWORD, Stack, wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.guest, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.guest, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 VM = "/projects/default/vms/console-1/"
 BOOT_MS = 120_000
@@ -78,7 +78,7 @@ def shown(page: Page) -> str:
     return "\n".join(page.locator(".xterm-rows > div").all_inner_texts()).replace("\xa0", " ").rstrip()
 
 
-def sees(page: Page, text: str, seconds: float = 30) -> None:
+def sees(page: Page, text: str, seconds: float = 120) -> None:
     """Wait until the terminal shows it."""
     wait_until(lambda: re.search(text, shown(page)), seconds, f"{text!r} in the terminal", every=0.3)
 
@@ -124,14 +124,14 @@ def test_a_lost_gateway_is_found_again_and_a_cut_console_stays_closed(
     type_line(page, "echo before-$((1 + 1))")
     sees(page, "before-2")
     stack.end("gateway", kill=True)
-    expect(page.locator("[data-console-status]")).to_have_attribute("data-state", "reconnecting", timeout=15_000)
+    expect(page.locator("[data-console-status]")).to_have_attribute("data-state", "reconnecting")
     stack.start("gateway")
     connected(page)
     sees(page, "before-2")
     type_line(page, "echo after-$((1 + 2))")
     sees(page, "after-3")
     page.locator("#console-sessions form button").first.click()
-    expect(page.locator("[data-console-status]")).to_have_attribute("data-state", "cut", timeout=20_000)
+    expect(page.locator("[data-console-status]")).to_have_attribute("data-state", "cut")
 
 
 def test_the_screens_pixels_change_with_what_is_typed(guest: str, open_page: Callable[[str], Page]) -> None:
@@ -164,7 +164,7 @@ class Dialled:
         try:
             with connect(url, additional_headers=headers, origin=Origin(origin or stack.url), proxy=None) as socket:
                 socket.send(json.dumps({"ticket": ticket["ticket"]}))
-                self.messages.append(socket.recv(timeout=10))
+                self.messages.append(socket.recv(timeout=60))
         except InvalidStatus:
             self.refused = True
         except ConnectionClosed as closed:
@@ -229,14 +229,17 @@ def cpu(page: Page) -> float | None:
 def test_the_cpu_chart_shows_the_load_of_a_guest_as_it_comes(guest: str, open_page: Callable[[str], Page]) -> None:
     chart = open_page(f"{guest}charts/?span=live")
     expect(chart.locator("[data-charts-status]")).to_have_text("Live")
-    wait_until(lambda: cpu(chart) is not None, 60, "a first point", every=0.5)
-    idle = cpu(chart) or 0.0
     console = open_page(f"{guest}console/")
     enter_the_guest(console)
+    chart.bring_to_front()
+    # Its boot is a load of its own.
+    wait_until(lambda: (idle := cpu(chart)) is not None and idle < 50, 180, "a guest at rest in the chart", every=0.5)
+    idle = cpu(chart) or 0.0
+    console.bring_to_front()
     type_line(console, "while :; do :; done &")
     # Pushed, without a reload. A busy guest of one vCPU uses most of a core; what it gets is what the machine has.
     chart.bring_to_front()
-    wait_until(lambda: (cpu(chart) or 0) > idle + 25, 90, "the load in the chart", every=0.5)
+    wait_until(lambda: (cpu(chart) or 0) > idle + 25, 180, "the load in the chart", every=0.5)
     expect(chart.locator("[data-chart=cpu] canvas")).to_be_visible()
     chart.locator("[data-chart=cpu] [data-plot]").focus()
     chart.keyboard.press("End")
@@ -254,9 +257,9 @@ def test_recorded_output_is_searched_and_shown_when_the_vm_is_off(guest: str, op
     expect(page.locator("#vm-head [data-field=state]")).to_have_text("TERMINATED", timeout=BOOT_MS)
     console = open_page(f"{guest}console/?q=sum-42")
     expect(console.locator(".console__lines mark").first).to_have_text("sum-42")
-    expect(console.locator("[data-console-status]")).to_have_attribute("data-state", "off", timeout=15_000)
+    expect(console.locator("[data-console-status]")).to_have_attribute("data-state", "off")
     screen = open_page(f"{guest}screen/")
-    expect(screen.locator("[data-console-status]")).to_have_attribute("data-state", "off", timeout=15_000)
+    expect(screen.locator("[data-console-status]")).to_have_attribute("data-state", "off")
 
 
 def test_a_console_opens_by_itself_when_the_vm_runs_again_in_any_language(
@@ -266,7 +269,7 @@ def test_a_console_opens_by_itself_when_the_vm_runs_again_in_any_language(
     signed_in.add_cookies([{"name": "vmportal_language", "value": "fr", "url": stack.url}])
     console = open_page(f"{guest}console/")
     expect(console.locator("html")).to_have_attribute("lang", "fr")
-    expect(console.locator("[data-console-status]")).to_have_attribute("data-state", "off", timeout=15_000)
+    expect(console.locator("[data-console-status]")).to_have_attribute("data-state", "off")
     console.locator("#do-start").click()
     connected(console)
     signed_in.clear_cookies(name="vmportal_language")

@@ -83,7 +83,7 @@ class Weighed:
         return f"{requests} requests, {kib:.0f} KiB" if requests > most[0] or kib > most[1] else ""
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3600)
 def test_every_page_is_accessible_light_and_from_here(
     gallery: Gallery, person: BrowserContext, paths: list[str], axe: str
 ) -> None:

@@ -87,7 +87,7 @@ def test_a_person_creates_a_vm_and_lives_with_it(stack: Stack, page: Page, key: 
     assert domain(stack).hasManagedSaveImage()
     press(page, "resume")
     expect(badge(page)).to_contain_text("RUNNING", timeout=120_000)
-    wait_until(lambda: ssh(address, key, "cat /run/in-memory").strip() == "kept", 60, "memory after resume", every=1)
+    wait_until(lambda: ssh(address, key, "cat /run/in-memory").strip() == "kept", 120, "memory after resume", every=1)
 
     press(page, "reset")
     wait_until(lambda: ssh(address, key, "cat /run/in-memory || echo lost").strip() == "lost", 120, "a reset", every=1)
@@ -102,7 +102,7 @@ def test_a_person_creates_a_vm_and_lives_with_it(stack: Stack, page: Page, key: 
     wait_until(lambda: ssh(address, key, "cat /root/on-disk").strip() == "kept", 120, "the disk", every=1)
 
     domain(stack).destroy()  # somebody at the host, outside of the product
-    expect(badge(page)).to_contain_text("TERMINATED", timeout=15_000)
+    expect(badge(page)).to_contain_text("TERMINATED", timeout=60_000)
 
     press(page, "delete")
     page.wait_for_url(re.compile(LIST + r"$"))

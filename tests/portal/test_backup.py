@@ -30,7 +30,6 @@ from vmportal.launcher.installation import CHECKOUT, Installation
 from vmportal.launcher.postgres import private_postgres
 from vmportal.launcher.restore import restore
 
-pytestmark = pytest.mark.timeout(180)
 QUIET = Display(quiet=True)
 EMAIL = "EMAIL_URL=smtp://mail.example.org:25\n"
 
@@ -195,7 +194,7 @@ def test_a_backup_under_load_is_of_one_moment(installation: Installation, short:
 
     def write() -> None:
         nonlocal written
-        with closing(sqlite3.connect(database, timeout=20)) as writer:
+        with closing(sqlite3.connect(database, timeout=120)) as writer:
             while not stop.is_set():
                 with writer:
                     writer.execute("INSERT INTO twin VALUES (?, 'left', NULL)", (written,))
@@ -271,7 +270,7 @@ def test_a_running_installation_is_not_restored_into(
 ) -> None:
     """Nor is one that runs from another directory brought to life a second time."""
     runs = {"VMPORTAL_SUPERVISED": str(installation.var), "VMPORTAL_INSTALLATION": installation.id()}
-    with subprocess.Popen(["sleep", "60"], env={**os.environ, **runs}) as process:
+    with subprocess.Popen(["sleep", "600"], env={**os.environ, **runs}) as process:
         try:
             where = Installation(short / "again") if twin else installation
             refused(where, saved, "in another directory" if twin else "is running: stop it first", replace=True)
@@ -454,7 +453,7 @@ def test_a_round_trip_on_postgresql(server: str, short: Path, monkeypatch: pytes
     database = of(second)
     assert isinstance(database, PostgreSQL)
     with subprocess.Popen(
-        ["psql", "-Xc", "SELECT pg_sleep(30)"], env={**os.environ, **database.variables}, stdout=subprocess.DEVNULL
+        ["psql", "-Xc", "SELECT pg_sleep(600)"], env={**os.environ, **database.variables}, stdout=subprocess.DEVNULL
     ) as other:
         try:
             while not database.others():

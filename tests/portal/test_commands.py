@@ -47,12 +47,12 @@ def test_what_runs_in_the_foreground_cleans_up_when_it_has_to_end(to_the_group: 
     words = [sys.executable, "-c", PARENT, CHILD, str(tmp_path)]
     parent = subprocess.Popen(words, cwd=CHECKOUT, process_group=0)
     try:
-        wait_until((tmp_path / "ready").exists, 30, "the program")
+        wait_until((tmp_path / "ready").exists, 120, "the program")
         if to_the_group:
             os.killpg(parent.pid, signal.SIGINT)
         else:
             parent.send_signal(signal.SIGTERM)
-        assert parent.wait(30) == 130
+        assert parent.wait(120) == 130
         assert (tmp_path / "clean").exists()
     finally:
         parent.kill()

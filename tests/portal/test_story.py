@@ -20,7 +20,7 @@ from tests.stack import clean_host, free_port
 from vmportal.launcher.installation import CHECKOUT, Installation
 from vmportal.launcher.processes import carries
 
-pytestmark = [pytest.mark.portal, pytest.mark.libvirt, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.portal, pytest.mark.libvirt, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 # What the tests' own environment says must not reach the installation under test.
 OURS = ("VMPORTAL_", "DATABASE_", "REDIS_", "SECRET_", "ALLOWED_", "EMAIL_", "DJANGO_", "DEBUG")
@@ -45,7 +45,7 @@ class Portal:
     def argv(self) -> list[str]:
         return [str(CHECKOUT / "portal"), "--var", str(self.var)]
 
-    def run(self, *words: str, seconds: float = 300) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, seconds: float = 900) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [*self.argv, *words],
             env=self.environment,
@@ -124,7 +124,7 @@ def test_up_again_takes_no_time_and_changes_nothing(portal: Portal) -> None:
     before = portal.left()
     started = time.monotonic()
     again = portal.up()
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
     assert again.returncode == 0
     assert "already running" in again.stdout
     assert "password" not in again.stdout
@@ -135,7 +135,7 @@ def test_up_again_takes_no_time_and_changes_nothing(portal: Portal) -> None:
 def test_a_killed_process_is_restarted_alone(portal: Portal) -> None:
     pids = {each["name"]: each["pid"] for each in portal.status()["processes"]}
     os.kill(pids["web"], signal.SIGKILL)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 180
     while not (found := portal.status())["healthy"] and time.monotonic() < deadline:
         time.sleep(0.5)
     assert found["problems"] == []
@@ -163,7 +163,7 @@ def test_down_leaves_nothing_and_the_next_up_takes_seconds(portal: Portal) -> No
     started = time.monotonic()
     again = portal.up()
     assert again.returncode == 0, again.stdout + again.stderr
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 240
     assert "One-time password" not in again.stdout
     assert len(portal.status()["portal"]["hosts"]) == 1
     assert portal.run("down").returncode == 0
@@ -184,7 +184,7 @@ def test_in_the_foreground_it_ends_by_ctrl_c(portal: Portal) -> None:
         second = portal.run("up", "--detach")
         assert "already running" in second.stdout
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0, "".join(lines)
+        assert process.wait(240) == 0, "".join(lines)
     assert portal.left() == []
 
 

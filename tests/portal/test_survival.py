@@ -20,9 +20,9 @@ from vmportal.launcher.display import Display
 from vmportal.launcher.installation import Installation
 from vmportal.launcher.restore import restore
 
-pytestmark = [pytest.mark.guest, pytest.mark.libvirt, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.guest, pytest.mark.libvirt, pytest.mark.slow, pytest.mark.timeout(1800)]
 
-SECONDS = 90
+SECONDS = 240
 QUIET = Display(quiet=True)
 PROLOGUE = """
 from lifecycle.models import *
@@ -45,7 +45,7 @@ class Fleet:
         self.stack.manage("shell", "--no-imports", "-c", PROLOGUE + code)
 
     def rows(self, sql: str, *values: str) -> list[tuple[Any, ...]]:
-        with closing(sqlite3.connect(self.stack.root / "db.sqlite3", timeout=20)) as connection:
+        with closing(sqlite3.connect(self.stack.root / "db.sqlite3", timeout=120)) as connection:
             return connection.execute(sql, values).fetchall()
 
     def states(self) -> dict[str, str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.stack import free_port
 from vmportal.launcher import commands, environment, kvm, network, packages, testing, up
 from vmportal.launcher.display import Display
 from vmportal.launcher.errors import PortalError
@@ -30,12 +31,6 @@ def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installatio
     made = Installation(tmp_path / "var")
     made.prepare()
     return made
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def low_port() -> int:
@@ -210,14 +205,14 @@ def test_processes_are_found_by_their_mark_and_ended(installation: Installation)
     key, _, value = installation.marker.partition("=")
     stubborn = "trap '' TERM; while :; do sleep 0.05; done"
     with subprocess.Popen(["sh", "-c", stubborn], env={key: value, "PATH": os.environ["PATH"]}) as process:
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while process.pid not in carries(installation.marker) and time.monotonic() < deadline:
             time.sleep(0.01)
         assert process.pid in carries(installation.marker)
         assert carries(Installation(installation.var.parent / "other").marker) == []
         end(carries(installation.marker), grace_seconds=0.3)
-        process.wait(5)
-    deadline = time.monotonic() + 5  # for the last of its children, a short sleep
+        process.wait(60)
+    deadline = time.monotonic() + 60  # for the last of its children, a short sleep
     while carries(installation.marker) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert carries(installation.marker) == []

@@ -13,14 +13,25 @@ from tests.realtime.servers import RedisServer, Web, cookie_of, free_port
 
 @pytest.fixture
 def redis(redis_layer: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[RedisServer]:
-    """That Redis, and a sender of pushes that knows no other; up before and after each test."""
+    """That Redis, and a sender of pushes that knows no other; up before and after each test.
+
+    A machine that is busy for a second does not count as a Redis that is away.
+    """
     monkeypatch.setattr(push, "_sender", push._Sender())
+    monkeypatch.setattr(push, "SEND_SECONDS", 30.0)
+    monkeypatch.setattr(consumers, "REDIS_SECONDS", 30.0)
     yield redis_layer
     push._sender.stop()
 
 
 @pytest.fixture
-def quick_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What happens within a test happens because of a message."""
+    monkeypatch.setattr(consumers.ProjectConsumer, "heartbeat_seconds", 3600.0)
+
+
+@pytest.fixture
+def quick_heartbeat(no_heartbeat: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Heartbeats twice a second, so that what they heal is healed within a test."""
     monkeypatch.setattr(consumers.ProjectConsumer, "heartbeat_seconds", 0.5)
     monkeypatch.setattr(consumers.ProjectConsumer, "poll_seconds", 0.3)

@@ -20,9 +20,11 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from lifecycle.models import Project, User
-from tests.stack import free_port
+from tests.stack import free_port, redis_answers
 
 Message = dict[str, Any]
+#: What must happen is waited for this long, in seconds: also where a machine is slow and busy.
+PATIENCE = 60.0
 
 
 class RedisServer:
@@ -43,7 +45,7 @@ class RedisServer:
         self.process = subprocess.Popen(
             [*command, "--dir", str(self.directory)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        until(self.socket.exists, "Redis")
+        until(lambda: redis_answers(self.socket), "Redis")
 
     def kill(self) -> None:
         if self.process is not None:
@@ -101,7 +103,8 @@ class Web:
 
     def stop(self) -> None:
         self._server.should_exit = True
-        self._thread.join(10)
+        self._thread.join(PATIENCE)
+        assert not self._thread.is_alive(), "the web process does not end"
 
     @contextlib.contextmanager
     def stalled(self) -> Iterator[None]:
@@ -110,10 +113,10 @@ class Web:
 
         def work() -> None:
             begun.set()
-            over.wait(60)
+            over.wait(2 * PATIENCE)
 
         self._server.servers[0].get_loop().call_soon_threadsafe(work)
-        begun.wait(10)
+        assert begun.wait(PATIENCE)
         try:
             yield
         finally:
@@ -158,12 +161,12 @@ class Watcher:
         """Numbers of the events, in the order in which they came."""
         return [message["number"] for message in self.of("event")]
 
-    def wait_for(self, kind: str, count: int = 1, seconds: float = 15) -> list[Message]:
+    def wait_for(self, kind: str, count: int = 1, seconds: float = PATIENCE) -> list[Message]:
         """Wait until at least `count` messages of a kind came."""
         until(lambda: len(self.of(kind)) >= count, f"{count} × {kind}", seconds)
         return self.of(kind)
 
-    def wait_for_code(self, seconds: float = 15) -> int:
+    def wait_for_code(self, seconds: float = PATIENCE) -> int:
         """Wait until the server closed; its code."""
         until(lambda: self.code is not None, "the end of the connection", seconds)
         assert self.code is not None
@@ -189,7 +192,7 @@ def watching(web: Web, project: Project | str, cookie: str = "", origin: str | N
     headers = {"Cookie": cookie} if cookie else {}
     wanted: Any = web.origin if origin == "" else origin
     with connect(
-        web.address(project), additional_headers=headers, origin=wanted, open_timeout=10, proxy=None
+        web.address(project), additional_headers=headers, origin=wanted, open_timeout=PATIENCE, proxy=None
     ) as socket:
         watcher = Watcher(socket)
         try:
@@ -198,7 +201,7 @@ def watching(web: Web, project: Project | str, cookie: str = "", origin: str | N
             watcher.close()
 
 
-def until(condition: Callable[[], object], what: str, seconds: float = 15) -> None:
+def until(condition: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
     """Wait for a condition, or fail by its name."""
     end = time.monotonic() + seconds
     while not condition():

@@ -15,6 +15,7 @@ from lifecycle.models import VM, HostUsage, Project, VMUsage
 from lifecycle.realtime import messages, push, recent
 from tests import factories
 from tests.e2e.conftest import CHROMIUM, CHROMIUM_ARGUMENTS
+from tests.e2e.gallery import PATIENCE_MS
 from tests.realtime.servers import Web, until
 
 VALUES: Values = (0.25, 64.0, 1024.0, 2048.0, 100.0, 50.0)
@@ -32,7 +33,7 @@ def _queries_beside_playwright() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium, headless."""
-    expect.set_options(timeout=20_000)  # a first page on a busy machine
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
         yield launched
@@ -44,7 +45,7 @@ def page(browser: Browser, web: Web, cookie: str) -> Iterator[Page]:
     """The owner's tab; what its scripts or the content policy complain of fails the test."""
     name, _, value = cookie.partition("=")
     context = browser.new_context(base_url=web.origin, locale="en-GB", viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(PATIENCE_MS)
     context.add_cookies([{"name": name, "value": value, "url": web.origin}])
     opened = context.new_page()
     problems: list[str] = []
@@ -105,6 +106,7 @@ def test_the_pointer_reads_a_day_with_lowest_and_highest(web: Web, vm: VM, page:
     page.goto(f"{PATH}?span=day")
     plot = page.locator("[data-chart=cpu] [data-plot]")
     expect(plot.locator("canvas")).to_be_visible()
+    page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")  # it has its size
     box = plot.bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + box["width"] * 0.97, box["y"] + 40)

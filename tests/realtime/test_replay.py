@@ -147,9 +147,9 @@ def test_a_full_channel_drops_and_the_heartbeat_heals(
         watcher.wait_for("hello")
         with web.stalled():  # a web process that is busy: nobody takes messages from the channel
             change(vm, 30)
-            assert push.flush(10)
+            assert push.flush(60)
             assert 0 < queued(redis) < 10
-        until(lambda: set(watcher.numbers()) == set(range(1, 31)), "all events", 10)
+        until(lambda: set(watcher.numbers()) == set(range(1, 31)), "all events")
 
 
 def queued(redis: RedisServer) -> int:
@@ -200,4 +200,5 @@ def test_an_event_reaches_the_browser_within_milliseconds(web: Web, project: Pro
             watcher.wait_for("event", len(delays) + 1)
             delays.append(watcher.arrived[-1] - committed)
             time.sleep(0.01)
-        assert sorted(delays)[10] < 0.05
+        assert min(delays) < 0.05
+        assert sorted(delays)[10] < 0.5

@@ -19,8 +19,8 @@ from tests import factories
 from tests.realtime.servers import RedisServer, Web, until
 
 #: Long, so that a slow machine's "at once" is still well before the end of a wait.
-WAIT_SECONDS = 20.0
-AT_ONCE = 10.0
+WAIT_SECONDS = 90.0
+AT_ONCE = 45.0
 
 Answer = tuple[int, dict[str, Any], float]
 
@@ -44,7 +44,7 @@ def secret(web: Web, viewer: User, project: Project) -> str:
 
 def wait(web: Web, operation: Operation, secret: str, body: bytes = b"") -> Answer:
     """Status, JSON, and how long it took."""
-    connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=150)
     path = f"/compute/v1/projects/lab/zones/zone-a/operations/operation-{operation.pk}/wait"
     headers = {"Authorization": f"Bearer {secret}", "Content-Type": "application/json"}
     begun = time.monotonic()
@@ -134,7 +134,7 @@ def test_many_that_wait_hold_up_nobody(web: Web, operation: Operation, secret: s
         until(lambda: AuditEntry.objects.filter(action="api.call").count() == 40, "40 calls")
         until(lambda: threading.active_count() < before + 40 + 10, "the end of the threads that answered them")
         assert not any(each.done() for each in waits)
-        connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=60)
         begun = time.monotonic()
         connection.request("GET", "/healthz")
         assert connection.getresponse().status == 200

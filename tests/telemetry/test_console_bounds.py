@@ -50,7 +50,7 @@ async def test_what_comes_when_nobody_waits_is_given_back() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     goes_on.set()
-    assert await asyncio.to_thread(given_back.wait, 5)
+    assert await asyncio.to_thread(given_back.wait, 60)
 
 
 async def test_small_pieces_go_together_and_in_order() -> None:

@@ -49,7 +49,7 @@ def _queries_beside_playwright() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium, headless."""
-    expect.set_options(timeout=20_000)  # a first page on a busy machine
+    expect.set_options(timeout=SECONDS)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
         yield launched

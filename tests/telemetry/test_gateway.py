@@ -23,7 +23,7 @@ from lifecycle.realtime.relay import Relay
 from lifecycle.services import consoles, observations, projects
 from lifecycle.telemetry.consoles import gateway as gateways
 from tests import factories
-from tests.realtime.servers import cookie_of, until
+from tests.realtime.servers import PATIENCE, cookie_of, until
 from tests.stack import free_port
 
 RECORDED = "what the guest said before\r\n"
@@ -49,7 +49,7 @@ class Served:
 
     def __exit__(self, *_error: object) -> None:
         self._server.should_exit = True
-        self._thread.join(10)
+        self._thread.join(PATIENCE)
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def dial(web: Served, vm: VM, cookie: str, origin: str | None = None, kind: str 
     headers = {"Cookie": cookie} if cookie else {}
     wanted: Any = origin or f"http://127.0.0.1:{web.port}"
     where = f"ws://127.0.0.1:{web.port}/ws/consoles/{vm.pk}/{kind}/"
-    socket = connect(where, additional_headers=headers, origin=wanted, proxy=None, legacy=True)
+    socket = connect(where, additional_headers=headers, origin=wanted, open_timeout=PATIENCE, proxy=None, legacy=True)
     return Opened(socket)
 
 

@@ -127,18 +127,19 @@ def test_a_vm_without_a_log_is_no_news(recorder: Recorder) -> None:
 
 @pytest.mark.guest
 def test_a_guest_is_heard_its_address_is_seen_and_both_go_with_it(make_guest: Make, hypervisor: Hypervisor) -> None:
+    began = timezone.now()
     guest = make_guest()
     thread = HostThread(guest.host, collect.PURPOSE, collect.collect)
     thread.start()
-    wait_until(lambda: "VMPORTAL-READY" in "".join(SerialLog.objects.values_list("text", flat=True)), 90, "its words")
+    wait_until(lambda: "VMPORTAL-READY" in "".join(SerialLog.objects.values_list("text", flat=True)), 240, "its words")
     thread.stopping.set()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
-    wait_until(lambda: bool(collect_addresses(guest.host.pk, hypervisor) or guest.vm.address_seen_at), 30, "a lease")
+    wait_until(lambda: bool(collect_addresses(guest.host.pk, hypervisor) or guest.vm.address_seen_at), 90, "a lease")
     seen_at = guest.vm.address_seen_at
     assert seen_at is not None
-    assert (timezone.now() - seen_at).total_seconds() < 60
+    assert began < seen_at <= timezone.now()
     guest.ask(Action.DELETE)
-    wait_until(lambda: guest.vm.deleted_at is not None, 30, "the delete")
+    wait_until(lambda: guest.vm.deleted_at is not None, 120, "the delete")
     assert not SerialLog.objects.exists()
     assert not serial_file(guest.vm).exists()

@@ -1,5 +1,6 @@
 """The pages of budgets: what owners write, what members see, and the refusal of a new VM."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -19,11 +20,17 @@ BASE = "/projects/lab/billing/budgets/"
 GOOD = {"name": "All VMs", "amount": "240", "thresholds": "50, 100", "notice_hours": "24"}
 
 
+#: In the midst of a month, so that what was spent was spent in it.
+NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)
+
+
 @pytest.fixture
-def spending(project: Project, host: Host, catalog: None) -> VM:
-    """A VM that has cost 10 times the clock's hours since ten hours ago."""
+def spending(project: Project, host: Host, catalog: None) -> Iterator[VM]:
+    """A VM that has cost 10 times the clock's hours since ten hours ago; it is `NOW`."""
     price_list([(Item.VCPU, "10")])
-    return vm_born(project, datetime.now(UTC) - timedelta(hours=10), "web-1")
+    vm = vm_born(project, NOW - timedelta(hours=10), "web-1")
+    with time_machine.travel(NOW):
+        yield vm
 
 
 def test_an_owner_makes_changes_and_removes_a_budget(as_owner: Client, project: Project) -> None:
@@ -103,7 +110,7 @@ def test_another_month_s_figures_are_not_shown_as_this_one_s(
     budgets.save(project, Wish("all", Decimal(1), forbid_at=100), user=owner)
     rounds.look()
     as_owner.get(BASE)
-    with time_machine.travel(datetime.now(UTC) + timedelta(days=40)):
+    with time_machine.travel(NOW + timedelta(days=40)):
         as_owner.force_login(owner, backend="django.contrib.auth.backends.ModelBackend")
         page = as_owner.get(BASE).content.decode()
     assert "Not looked at this month yet" in page

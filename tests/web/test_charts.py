@@ -6,9 +6,11 @@ import json
 import math
 import re
 import time
-from datetime import timedelta
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
+import time_machine
 from django.test import Client
 from django.utils import timezone
 
@@ -32,6 +34,13 @@ PATHS = ("/projects/lab/vms/web-1/charts/", "/projects/lab/charts/")
 def redis(redis_layer: RedisServer) -> RedisServer:
     """Every test has a Redis."""
     return redis_layer
+
+
+@pytest.fixture(autouse=True)
+def _one_moment(redis: RedisServer) -> Iterator[None]:
+    """No ten seconds, five minutes or hour end between a sample and the chart that shows it."""
+    with time_machine.travel(datetime.now(UTC), tick=False):
+        yield
 
 
 def now() -> int:

@@ -5,8 +5,11 @@ import hashlib
 import hmac
 import re
 import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
+import time_machine
 from allauth.mfa.models import Authenticator
 from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
@@ -18,6 +21,13 @@ from lifecycle.models import AuditEntry, User
 from tests import factories
 from tests.web.conftest import Browser
 from vmportal.environment import oidc_apps
+
+
+@pytest.fixture(autouse=True)
+def _one_moment() -> Iterator[None]:
+    """A code is good for half a minute: none ends between the moment it is reckoned and the one it is looked at."""
+    with time_machine.travel(datetime.now(UTC), tick=False):
+        yield
 
 
 @pytest.fixture
