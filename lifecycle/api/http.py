@@ -68,7 +68,7 @@ def _called(
     query: dict[str, str],
     note: "Note",
 ) -> HttpResponse:
-    mask = fields.parse(query.get("fields", ""))
+    mask = fields.parse(query.get("fields", ""), found.answer.__name__)
     place = auth.place_for(credential, found, values["project"])
     note.project = place.project
     host = request.get_host()
