@@ -6,13 +6,14 @@ from io import BytesIO
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from django.core.exceptions import RequestDataTooBig
 from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.crypto import get_random_string
 from django.views.decorators.csrf import csrf_exempt
 
-from lifecycle.api.errors import ApiError, response_of
+from lifecycle.api.errors import ApiError, response_of, too_large
 from lifecycle.api.http import dispatch
 
 CALLS_MAX: Final = 100
@@ -27,6 +28,8 @@ def batch(request: HttpRequest) -> HttpResponseBase:
         parts = _parts(request)
     except ApiError as error:
         return response_of(error)
+    except RequestDataTooBig:
+        return response_of(too_large())
     boundary = f"batch_{get_random_string(24)}"
     lines: list[bytes] = []
     for part in parts:

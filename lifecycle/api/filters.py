@@ -4,6 +4,7 @@ import re
 import re._parser as parser  # type: ignore[import-not-found]  # what compiles a pattern also takes it apart
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
 
@@ -125,17 +126,21 @@ class _Parser:
 
     def term(self) -> Predicate:
         """A comparison or a group, perhaps with NOT or - before it."""
+        self.depth += 1
+        if self.depth > _DEPTH_MAX:
+            raise self.wrong("It is nested too deeply.")
+        found = self._term()
+        self.depth -= 1
+        return found
+
+    def _term(self) -> Predicate:
         if self.word("NOT", "-"):
             inner = self.term()
             return lambda resource: not inner(resource)
         if self.word("("):
-            self.depth += 1
-            if self.depth > _DEPTH_MAX:
-                raise self.wrong("It is nested too deeply.")
             inner = self.conjunction()
             if not self.word(")"):
                 raise self.wrong("A ')' is missing.")
-            self.depth -= 1
             return inner
         return self.comparison()
 
@@ -319,9 +324,21 @@ def _has(value: Any, wanted: str) -> bool:
 
 
 def _ordered(value: Any, operator: str, wanted: str) -> bool:
-    try:
-        left: Any = float(value)
-        right: Any = float(wanted)
-    except (TypeError, ValueError):
-        left, right = _text(value), wanted
+    left, right = _comparable(value, wanted)
     return bool({"<": left < right, "<=": left <= right, ">": left > right, ">=": left >= right}[operator])
+
+
+def _comparable(value: Any, wanted: str) -> tuple[Any, Any]:
+    """Both as numbers, else both as moments, else both as texts."""
+    for read in (float, _moment):
+        try:
+            return read(value), read(wanted)
+        except (TypeError, ValueError):
+            continue
+    return _text(value), wanted
+
+
+def _moment(text: str) -> datetime:
+    """A time in any offset; a day is its beginning, in UTC as all that says nothing else."""
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -53,10 +53,15 @@ def by_name_or_id(text: str) -> dict[str, Any]:
     return {"name": text.replace("\0", "?")}
 
 
-def operations(call: Call, **conditions: Any) -> "list[QuerySet[Any]]":
-    """The project's operations and changes that its clients may see, with what an answer shows of each."""
-    asked = {"project": call.project, "hidden_from_api": False, **conditions}
+def every_operation(call: Call, **conditions: Any) -> "list[QuerySet[Any]]":
+    """The project's operations and changes, also those that a client deleted, with what an answer shows of each."""
+    asked = {"project": call.project, **conditions}
     return [kind.objects.filter(**asked).select_related("vm__zone", "user") for kind in (Operation, Change)]
+
+
+def operations(call: Call, **conditions: Any) -> "list[QuerySet[Any]]":
+    """Those of them that its clients may see."""
+    return every_operation(call, hidden_from_api=False, **conditions)
 
 
 def operation_in(call: Call) -> Operation | Change:

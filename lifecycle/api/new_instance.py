@@ -120,7 +120,11 @@ def _check_disk_names(body: Mapping[str, Any], params: Mapping[str, Any]) -> Non
 
 def _disk_gib(disk: Mapping[str, Any], params: Mapping[str, Any]) -> int | None:
     path = "resource.disks[0]"
-    return bodies.number(params, "diskSizeGb", f"{path}.initializeParams") or bodies.number(disk, "diskSizeGb", path)
+    made = bodies.number(params, "diskSizeGb", f"{path}.initializeParams")
+    attached = bodies.number(disk, "diskSizeGb", path)
+    if made and attached and made != attached:
+        raise invalid(f"{path}.diskSizeGb", attached, f"initializeParams.diskSizeGb is {made}.")
+    return made or attached
 
 
 def _image_name(call: Call, params: Mapping[str, Any]) -> str:

@@ -83,6 +83,11 @@ def test_what_is_no_batch_is_refused(body: bytes, kind: str, api: Program) -> No
     assert Client().get("/batch/compute/v1").status_code == 405
 
 
+def test_one_that_is_too_large_is_refused_in_googles_shape(api: Program) -> None:
+    answer = Client().post("/batch/compute/v1", b"x" * (3 << 20), content_type="multipart/mixed; boundary=x")
+    assert (answer.status_code, answer.json()["error"]["errors"][0]["reason"]) == (413, "requestTooLarge")
+
+
 def test_a_part_that_leads_elsewhere_is_refused(api: Program, vm: VM) -> None:
     parts = [
         ("GET", "/admin/", ""),

@@ -107,6 +107,10 @@ def test_what_the_product_gives_anyway_is_not_warned_of(api: Program, host: Host
         ({"metadata": {"items": [{"key": "a", "value": "\ud800"}]}}, "parseError"),
         ({"networkInterfaces": [{"nicType": "GVNIC"}]}, "unsupportedOperation"),
         ({"disks": disks(interface="NVME")}, "unsupportedOperation"),
+        (
+            {"disks": disks(diskSizeGb="2", initializeParams={"sourceImage": "tiny", "diskSizeGb": "3"})},
+            "invalid",
+        ),
         ({"disks": disks(guestOsFeatures=[{"type": "UEFI_COMPATIBLE"}])}, "unsupportedOperation"),
         ({"disks": disks(initializeParams={"sourceImage": "global/images/tiny", "architecture": "ARM64"})}, "invalid"),
     ],
@@ -117,6 +121,27 @@ def test_what_cannot_be_is_refused_with_its_reason(
     answer = api("POST", INSTANCES, body_of(**change))
     assert (api.status, answer["error"]["errors"][0]["reason"]) == (400, reason)
     assert not VM.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "query"),
+    [
+        ("POST", "", {"sourceInstanceTemplate": "global/instanceTemplates/web"}),
+        ("POST", "", {"sourceMachineImage": "global/machineImages/web"}),
+        ("POST", "/web-1/stop", {"noGracefulShutdown": "true"}),
+        ("DELETE", "/web-1", {"noGracefulShutdown": "true"}),
+    ],
+)
+def test_a_parameter_that_asks_for_more_is_not_left_out(
+    verb: str, path: str, query: dict[str, str], api: Program, vm: VM
+) -> None:
+    (name,) = query
+    answer = api(verb, f"{INSTANCES}{path}", None if path else body_of(), **query)
+    assert (api.status, answer["error"]["errors"][0]["reason"]) == (400, "unsupportedOperation")
+    assert name in answer["error"]["message"]
+    assert not Operation.objects.exists()
+    api(verb, f"{INSTANCES}{path}", None if path else body_of(), **{name: ""})
+    assert api.status == 200
 
 
 def test_an_unknown_image_is_not_found(api: Program, host: Host, catalog: None) -> None:
@@ -210,8 +235,9 @@ def test_the_same_request_id_is_the_same_operation(api: Program, host: Host, cat
     assert first["name"] == again["name"]
     assert first["clientOperationId"] == request_id
     assert VM.objects.count() == Operation.objects.count() == 1
-    api("POST", INSTANCES, body_of(), requestId="seven")
-    assert api.status == 400
+    for wrong in ("seven", "00000000-0000-0000-0000-000000000000"):
+        api("POST", INSTANCES, body_of(), requestId=wrong)
+        assert api.status == 400
 
 
 def test_a_vm_is_found_by_its_number(api: Program, vm: VM) -> None:

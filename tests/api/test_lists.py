@@ -1,6 +1,7 @@
 """Lists: pages, order, filters, fields; and how many queries a list of 500 VMs takes."""
 
 import base64
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action
-from lifecycle.models import Host, Operation, Project, User
+from lifecycle.models import VM, Host, Operation, Project, User
 from tests import factories
 from tests.api.conftest import INSTANCES, Program
 
@@ -51,6 +52,15 @@ def test_pages_follow_each_other_without_gap_or_repetition(order: str, api: Prog
         ({"pageToken": "nonsense"}, "pageToken"),
         ({"pageToken": "WyJuYW1lIixbMSwyXV0="}, "pageToken"),
         ({"pageToken": base64.b64encode(b"[" * 3000).decode()}, "pageToken"),
+        (
+            {
+                "orderBy": "creationTimestamp desc",
+                "pageToken": base64.b64encode(
+                    b'["creationTimestamp desc",["0001-01-01T00:00:00+14:00","11111111-1111-4111-8111-111111111111"]]'
+                ).decode(),
+            },
+            "pageToken",
+        ),
         ({"filter": "status"}, "filter"),
         ({"filter": "name eq (a+)+"}, "filter"),
         ({"filter": "name eq ((a{1,20}){1,20}){1,20}b"}, "filter"),
@@ -58,6 +68,7 @@ def test_pages_follow_each_other_without_gap_or_repetition(order: str, api: Prog
         ({"filter": "name eq " + "a?" * 60 + "a" * 60}, "filter"),
         ({"filter": r"name eq (a|ab)(\1)*b"}, "filter"),
         ({"filter": "(status=RUNNING"}, "filter"),
+        ({"filter": "NOT " * 200 + "status=RUNNING"}, "filter"),
         ({"fields": "items("}, "fields"),
     ],
 )
@@ -92,6 +103,8 @@ def test_a_wrong_parameter_is_named(query: dict[str, str], field: str, api: Prog
         ("scheduling.automaticRestart = true", ["web-1", "web-2", "web-3", "web-4", "web-5"]),
         ("scheduling.hostErrorTimeoutSeconds > 90", []),
         ("creationTimestamp > 2020-01-01T00:00:00Z", ["web-1", "web-2", "web-3", "web-4", "web-5"]),
+        ("creationTimestamp > 2020-01-01", ["web-1", "web-2", "web-3", "web-4", "web-5"]),
+        ("creationTimestamp > 0001-01-01T00:00:00+14:00", ["web-1", "web-2", "web-3", "web-4", "web-5"]),
         ("labels.env:*", []),
         ("nothing.of.the.kind = 1", []),
     ],
@@ -105,6 +118,38 @@ def test_a_filter_that_passes_many_still_fills_its_pages(api: Program, vms: list
     second = api("GET", INSTANCES, filter="status=TERMINATED", maxResults=1, pageToken=first["nextPageToken"])
     assert names_of(first) + names_of(second) == ["web-2", "web-4"]
     assert "nextPageToken" not in second
+
+
+@pytest.mark.parametrize(
+    ("text", "passes"),
+    [
+        ("2026-03-01T12:00:00Z", False),
+        ("2026-03-01T11:59:59.999Z", True),
+        ("2026-03-01T13:30:00+02:00", True),  # as text it would be later
+        ("2026-03-01T10:30:00-02:00", False),
+        ("2026-03-01", True),
+        ("2026-03-02", False),
+    ],
+)
+def test_times_are_compared_as_times(text: str, passes: bool, api: Program, vms: list[str]) -> None:
+    VM.objects.filter(name="web-1").update(created_at=datetime(2026, 3, 1, 12, tzinfo=UTC))
+    found = api("GET", INSTANCES, filter=f'name=web-1 AND creationTimestamp > "{text}"')
+    assert names_of(found) == (["web-1"] if passes else [])
+
+
+def test_a_filter_that_passes_many_asks_no_more_for_a_small_page(
+    api: Program, project: Project, host: Host, vms: list[str]
+) -> None:
+    for number in range(10, 40):
+        factories.make_vm(project, f"web-{number}", State.TERMINATED, host=host)
+
+    def queries(most: int) -> int:
+        with CaptureQueriesContext(connection) as captured:
+            api("GET", INSTANCES, filter="tags.items=odd", maxResults=most)
+        return len(captured)
+
+    queries(1)  # writes the token's use
+    assert queries(1) == queries(500)
 
 
 @pytest.mark.parametrize("mask", ["items(name,status),kind", "items/name,items/status,kind"])

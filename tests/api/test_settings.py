@@ -138,6 +138,12 @@ def test_serial_output_goes_on_where_the_client_stopped(api: Program, vm: VM) ->
     rest = api("GET", f"{VM_PATH}/serialPort", start="103")
     assert (rest["contents"], rest["start"], rest["next"]) == ("end", "103", "106")
     assert api("GET", f"{VM_PATH}/serialPort", start="106")["contents"] == ""
+    last = api("GET", f"{VM_PATH}/serialPort", start="-3")
+    assert (last["contents"], last["start"], last["next"]) == ("end", "103", "106")
+    assert api("GET", f"{VM_PATH}/serialPort", start="-900") == whole
+    for start in ("--3", "3.5", "all", "1" * 30):
+        api("GET", f"{VM_PATH}/serialPort", start=start)
+        assert api.status == 400
     api("GET", f"{VM_PATH}/serialPort", port="2")
     assert api.status == 400
 
