@@ -5,7 +5,7 @@ import binascii
 import heapq
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID
@@ -25,10 +25,15 @@ Item = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The columns a list is ordered by: by name, and by time for `creationTimestamp desc`. The last is unique."""
+    """The columns a list is ordered by: by name, and by time for `creationTimestamp desc`. The last is unique.
+
+    `columns` are those that hold a text of the resource as it is, by the name of its field: what a filter wants of
+    them, the database looks up.
+    """
 
     by_name: tuple[str, ...]
     by_time: tuple[str, ...]
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 def max_results(call: Call) -> int:
@@ -51,7 +56,7 @@ def order_by(call: Call) -> str:
     return text
 
 
-def filter_of(call: Call) -> filters.Predicate:
+def filter_of(call: Call) -> filters.Filter:
     """Whether the call's filter lets a resource through."""
     return filters.parse(call.query.get("filter", ""))
 
@@ -68,16 +73,17 @@ def page_of(
     Several sets of rows with the same columns make one list. What was built is held against the call's filter, or
     against `wanted` where `build` has done so.
     """
-    wanted = wanted or filter_of(call)
+    asked = filter_of(call)
+    wanted = wanted or asked
     most = max_results(call)
     # What a filter lets through is few of many, and a chunk costs the same queries whatever its size.
     size = MAX_RESULTS if call.query.get("filter") else most + 1
     newest_first = order_by(call) == NEWEST_FIRST
     columns = order.by_time if newest_first else order.by_name
+    equal = {column: asked.equal[name] for name, column in order.columns.items() if name in asked.equal}
+    sets = [few.filter(**equal) for few in ([rows] if isinstance(rows, QuerySet) else rows)]
     kept: list[tuple[Row, Item]] = []
-    for row in _merged(
-        [rows] if isinstance(rows, QuerySet) else rows, columns, _after(call, columns), newest_first, size
-    ):
+    for row in _merged(sets, columns, _after(call, columns), newest_first, size):
         item = build(row)
         if not wanted(dict(item)):
             continue

@@ -1,13 +1,17 @@
 """Lists: pages, order, filters, fields; and how many queries a list of 500 VMs takes."""
 
 import base64
+import re
 from datetime import UTC, datetime
 from typing import Any
 
+import hypothesis
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from hypothesis import strategies as st
 
+from lifecycle.api import filters
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action
 from lifecycle.models import VM, Host, Operation, Project, User
@@ -150,6 +154,82 @@ def test_a_filter_that_passes_many_asks_no_more_for_a_small_page(
 
     queries(1)  # writes the token's use
     assert queries(1) == queries(500)
+
+
+TERMS = st.sampled_from(
+    [
+        "name=web-1", "name=web-2", "name=WEB-1", 'name="web-*"', "name=nothing", "name!=web-1", "name:web-3",
+        "-name=web-1",
+        "name eq web-4", "name eq web-.", "name ne web-4", "status=RUNNING", "status=TERMINATED", "status=running",
+        "status eq TERMINATED", "status!=RUNNING", "tags.items=odd", "zone:zone-a", "name>web-2", "name=true",
+    ]
+)  # fmt: skip
+FILTERS = st.recursive(
+    TERMS,
+    lambda inner: st.one_of(
+        st.builds("{} AND {}".format, inner, inner),
+        st.builds("({}) ({})".format, inner, inner),
+        st.builds("{} OR {}".format, inner, inner),
+        st.builds("({} OR {})".format, inner, inner),
+        st.builds("NOT ({})".format, inner),
+    ),
+    max_leaves=5,
+)
+
+
+def test_what_the_database_looks_up_is_what_a_filter_lets_through(api: Program, vms: list[str]) -> None:
+    """Whatever the filter: the same as when every VM is looked at, on a whole page and on small ones."""
+    everything = api("GET", INSTANCES)["items"]
+
+    @hypothesis.settings(max_examples=50, deadline=None, database=None)
+    @hypothesis.given(FILTERS)
+    def run(text: str) -> None:
+        passes = filters.parse(text).passes
+        plain = [item["name"] for item in everything if passes(item)]
+        assert names_of(api("GET", INSTANCES, filter=text)) == plain
+        first = api("GET", INSTANCES, filter=text, maxResults=2)
+        assert names_of(first) == plain[:2]
+        assert ("nextPageToken" in first) is (len(plain) > 2)
+
+    run()
+
+
+@pytest.mark.parametrize(
+    ("text", "looked_up"),
+    [
+        ("name=web-3", ["\"name\" = 'web-3'"]),
+        ("name eq web-3", ["\"name\" = 'web-3'"]),
+        ("(status=TERMINATED) (name=web-4)", ["\"name\" = 'web-4'", "\"state\" = 'TERMINATED'"]),
+        ("name=web-3 OR name=web-4", []),
+        ("NOT name=web-3", []),
+        ("name=web-*", []),
+    ],
+)
+def test_the_database_is_asked_for_what_may_pass_alone(
+    text: str, looked_up: list[str], api: Program, vms: list[str]
+) -> None:
+    with CaptureQueriesContext(connection) as captured:
+        assert names_of(api("GET", INSTANCES, filter=text))
+    (rows,) = [query["sql"] for query in captured if '"lifecycle_vm"."mac"' in query["sql"]]
+    conditions = re.findall(r'"lifecycle_vm"\.("(?:name|state)" = \S+?)[)\s]', rows)
+    assert sorted(conditions) == looked_up
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/zones/zone-a/disks", "name=web-2"),
+        ("/zones/zone-a/machineTypes", "name=tiny-1"),
+        ("/zones", "name=zone-a"),
+        ("/global/images", "name=tiny AND family=tiny"),
+    ],
+)
+def test_other_lists_are_looked_up_by_name(path: str, text: str, api: Program, vms: list[str]) -> None:
+    factories.make_image("other", family="tiny")
+    passes = filters.parse(text).passes
+    wanted = [item["name"] for item in api("GET", path)["items"] if passes(item)]
+    assert names_of(api("GET", path, filter=text)) == wanted
+    assert len(wanted) == 1
 
 
 @pytest.mark.parametrize("mask", ["items(name,status),kind", "items/name,items/status,kind"])

@@ -24,9 +24,9 @@ _ZONES = "projects/{project}/zones"
 _REGIONS = "projects/{project}/regions"
 _TYPES = "projects/{project}/zones/{zone}/machineTypes"
 _IMAGES = "projects/{project}/global/images"
-_BY_NAME = Order(by_name=("name",), by_time=("pk",))
+_BY_NAME = Order(by_name=("name",), by_time=("pk",), columns={"name": "name"})
 #: A project's own image may be called as one for everybody.
-_IMAGES_BY_NAME = Order(by_name=("name", "pk"), by_time=("pk",))
+_IMAGES_BY_NAME = Order(("name", "pk"), ("pk",), columns={"name": "name", "family": "family"})
 _AGGREGATED = (*LIST_PARAMETERS, "includeAllScopes")
 
 

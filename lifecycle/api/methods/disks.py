@@ -16,7 +16,7 @@ from lifecycle.models import Zone
 
 _DISKS = "projects/{project}/zones/{zone}/disks"
 _TYPES = "projects/{project}/zones/{zone}/diskTypes"
-_ORDER = Order(by_name=("name", "pk"), by_time=("pk",))
+_ORDER = Order(by_name=("name", "pk"), by_time=("pk",), columns={"name": "name"})
 _AGGREGATED = (*LIST_PARAMETERS, "includeAllScopes")
 
 

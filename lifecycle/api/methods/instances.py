@@ -15,7 +15,7 @@ from lifecycle.services.vms import request_action, request_create
 
 _ALL = "projects/{project}/zones/{zone}/instances"
 _ONE = _ALL + "/{instance}"
-ORDER = Order(by_name=("name", "pk"), by_time=("created_at", "pk"))
+ORDER = Order(("name", "pk"), ("created_at", "pk"), columns={"name": "name", "status": "state"})
 
 
 @method("instances.get", "GET", _ONE, Instance)
