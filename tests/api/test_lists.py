@@ -270,6 +270,7 @@ def test_a_list_takes_as_many_queries_for_many_vms_as_for_one(
     one = queries()
     for number in range(1, 500):
         factories.make_vm(project, f"web-{number}", State.TERMINATED, host=host)
+    api("GET", INSTANCES, maxResults=1)  # writes it again, where making them took a minute
     assert queries() == one <= 12
     with CaptureQueriesContext(connection) as captured:
         assert len(api("GET", INSTANCES)["items"]) == 500

@@ -1,5 +1,6 @@
 """Service accounts: Google's own libraries sign with the JSON key, and what they sign opens the API."""
 
+import base64
 import json
 import time
 from datetime import timedelta
@@ -80,6 +81,43 @@ def test_googles_library_signs_calls_itself(key: dict[str, Any], vm: VM) -> None
 def test_what_is_not_in_order_is_refused(claims: dict[str, Any], key: dict[str, Any], vm: VM) -> None:
     answer = Client().post("/token", {"grant_type": service_keys.GRANT, "assertion": signed(key, **claims)})
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"iss": ["x"]},
+        {"sub": {"a": 1}},
+        {"exp": float("inf")},
+        {"exp": "soon"},
+        {"iat": None},
+        {"iat": [1]},
+        {"aud": 7},
+    ],
+)
+def test_claims_of_strange_types_are_refused(claims: dict[str, Any], key: dict[str, Any], vm: VM) -> None:
+    now = int(time.time())
+    whole = {"iss": key["client_email"], "aud": key["token_uri"], "iat": now, "exp": now + 600, **claims}
+    headers = {"kid": key["private_key_id"]}
+    text = jwt.PyJWS().encode(json.dumps(whole).encode(), key["private_key"], algorithm="RS256", headers=headers)
+    answer = Client().post("/token", {"grant_type": service_keys.GRANT, "assertion": text})
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+    if "aud" not in claims:  # a call that was signed itself may be for anything
+        asking = Program(text)
+        asking("GET", INSTANCES)
+        assert asking.status == 401
+
+
+@pytest.mark.parametrize("kid", ["\0", "é", "a b", "", 7, ["x"], {"a": 1}, None])
+def test_a_key_id_that_none_could_have_is_refused(kid: Any, db: None) -> None:
+    """NUL would be an error of PostgreSQL."""
+    header = base64.urlsafe_b64encode(json.dumps({"alg": "RS256", "kid": kid}).encode()).rstrip(b"=").decode()
+    text = f"{header}.e30.c2ln"
+    answer = Client().post("/token", {"grant_type": service_keys.GRANT, "assertion": text})
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+    asking = Program(text)
+    asking("GET", INSTANCES)
+    assert asking.status == 401
 
 
 def test_another_key_and_another_algorithm_are_refused(
