@@ -59,6 +59,41 @@ def test_every_form_of_a_reference_is_understood(
     assert (disk.size_gib, disk.auto_delete) == (2, False)
 
 
+@pytest.mark.parametrize(
+    "interface",
+    [
+        {"network": "projects/{pk}/global/networks/default"},
+        {"subnetwork": "default"},
+        {"subnetwork": "regions/zone/subnetworks/default"},
+        {"subnetwork": "https://compute.googleapis.com/compute/v1/projects/lab/regions/zone/subnetworks/default"},
+    ],
+)
+@pytest.mark.parametrize("disk_type", ["pd-standard", "zones/zone-a/diskTypes/pd-standard"])
+def test_every_form_of_network_and_disk_type_is_understood(
+    interface: dict[str, str], disk_type: str, api: Program, host: Host, catalog: None, project: Project
+) -> None:
+    interface = {name: text.format(pk=project.pk) for name, text in interface.items()}
+    disk = disks(initializeParams={"sourceImage": "tiny", "diskType": disk_type})
+    answer = api("POST", INSTANCES, body_of(networkInterfaces=[interface], disks=disk))
+    assert api.status == 200, answer
+
+
+@pytest.mark.parametrize(
+    "interface",
+    [
+        {"network": "global/networks/other"},
+        {"network": "projects/other/global/networks/default"},
+        {"subnetwork": "regions/zone/subnetworks/other"},
+    ],
+)
+def test_another_network_is_not_found(interface: dict[str, str], api: Program, host: Host, catalog: None) -> None:
+    answer = api("POST", INSTANCES, body_of(networkInterfaces=[interface]))
+    (text,) = interface.values()
+    assert api.status == 404
+    assert text.rpartition("projects/other/")[2] in answer["error"]["message"]
+    assert not VM.objects.exists()
+
+
 def test_what_clients_ask_for_by_default_and_nobody_gives_is_warned_of(api: Program, host: Host, catalog: None) -> None:
     interfaces = [{"network": "global/networks/default", "accessConfigs": [{"type": "ONE_TO_ONE_NAT"}]}]
     accounts = [{"email": "default", "scopes": ["https://www.googleapis.com/auth/logging.write"]}]
@@ -106,6 +141,20 @@ def test_what_the_product_gives_anyway_is_not_warned_of(api: Program, host: Host
         ({"metadata": {"items": [{"key": "a", "value": "1", "secret": True}]}}, "invalid"),
         ({"metadata": {"items": [{"key": "a", "value": "\ud800"}]}}, "parseError"),
         ({"networkInterfaces": [{"nicType": "GVNIC"}]}, "unsupportedOperation"),
+        ({"networkInterfaces": [{"subnetwork": "regions/elsewhere/subnetworks/default"}]}, "invalid"),
+        ({"networkInterfaces": [{"subnetwork": "global/networks/default"}]}, "invalid"),
+        (
+            {
+                "disks": disks(
+                    initializeParams={"sourceImage": "tiny", "diskType": "zones/zone-b/diskTypes/pd-standard"}
+                )
+            },
+            "invalid",
+        ),
+        (
+            {"disks": disks(initializeParams={"sourceImage": "tiny", "diskType": "zones/zone-a/disks/pd-standard"})},
+            "invalid",
+        ),
         ({"disks": disks(interface="NVME")}, "unsupportedOperation"),
         (
             {"disks": disks(diskSizeGb="2", initializeParams={"sourceImage": "tiny", "diskSizeGb": "3"})},

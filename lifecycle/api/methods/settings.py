@@ -73,12 +73,11 @@ def set_scheduling(call: Call) -> Operation:
     if again := known_operation(call):
         return again
     wanted = new_instance.scheduling_of({"scheduling": call.body})
-    vm = finders.vm_in(call)
-    seconds = bodies.number(wanted, "hostErrorTimeoutSeconds", "resource")
+    restart = bodies.flag(wanted, "automaticRestart", "resource", default=True)
     change = vm_changes.set_scheduling(
-        vm,
-        automatic_restart=bodies.flag(wanted, "automaticRestart", "resource", default=vm.automatic_restart),
-        host_error_timeout_seconds=vm.host_error_timeout_seconds if seconds is None else seconds,
+        finders.vm_in(call),
+        automatic_restart=restart if "automaticRestart" in wanted else None,
+        host_error_timeout_seconds=bodies.number(wanted, "hostErrorTimeoutSeconds", "resource"),
         user=call.user,
         request_id=call.request_id,
     )
