@@ -279,6 +279,29 @@ def test_a_list_takes_as_many_queries_for_many_vms_as_for_one(
         assert not_shown not in rows, "each VM's row is read with what a list shows of it"
 
 
+@pytest.mark.parametrize(
+    "path", ["/zones/zone-a/operations", "/aggregated/operations", "/zones/zone-a/disks", "/aggregated/disks"]
+)
+def test_lists_of_what_belongs_to_vms_take_the_same_few_queries_and_read_no_texts(
+    path: str, api: Program, project: Project, host: Host, vms: list[str]
+) -> None:
+    def queries() -> list[str]:
+        with CaptureQueriesContext(connection) as captured:
+            api("GET", path)
+        return [query["sql"] for query in captured]
+
+    api("POST", f"{INSTANCES}/web-1/setScheduling", {"automaticRestart": False})
+    api("POST", f"{INSTANCES}/web-1/stop")
+    few = queries()
+    for name in vms[2:]:
+        api("POST", f"{INSTANCES}/{name}/setScheduling", {"automaticRestart": False})
+    for number in range(10, 30):
+        factories.make_operation(factories.make_vm(project, f"web-{number}", State.RUNNING, host=host), Action.STOP)
+    many = queries()
+    assert len(many) == len(few) <= 10
+    assert not [sql for sql in many if "user_data" in sql or '"notes"' in sql]
+
+
 def test_one_vm_takes_six_queries(api: Program, vms: list[str]) -> None:
     api("GET", f"{INSTANCES}/web-1")  # writes the token's use
     with CaptureQueriesContext(connection) as captured:

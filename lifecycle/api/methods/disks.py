@@ -87,4 +87,4 @@ def aggregated_types(call: Call) -> dict[str, Any]:
 
 
 def _disks(call: Call) -> "QuerySet[Row]":
-    return Row.objects.filter(vm__in=finders.instances(call)).select_related("vm__zone", "vm__image")
+    return finders.with_vm(Row.objects.filter(vm__in=finders.instances(call)), "vm__image")
