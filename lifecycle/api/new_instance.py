@@ -141,6 +141,8 @@ def _image_name(call: Call, params: Mapping[str, Any]) -> str:
     if image is None:
         kind = "images/family" if found.is_family else "images"
         raise not_found(f"projects/{found.project or call.project.slug}/global/{kind}/{found.name}")
+    if image.status != Image.Status.READY:  # else the newest of a family of that name would be taken for it
+        raise invalid(field, reference, f"The image is {image.status}: no VM is made from it.")
     its = ARCHITECTURES.get(image.architecture, "")
     if params.get("architecture", its) not in {its, "", "ARCHITECTURE_UNSPECIFIED"}:
         raise invalid("resource.disks[0].initializeParams.architecture", params["architecture"], f"The image is {its}.")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lifecycle.domain.states import State
-from lifecycle.models import VM, Disk, Host, Operation, Project, Quota, User
+from lifecycle.models import VM, Disk, Host, Image, Operation, Project, Quota, User
 from tests import factories
 from tests.api.conftest import INSTANCES, Program, Programs, body_of, disks
 
@@ -191,6 +191,21 @@ def test_a_parameter_that_asks_for_more_is_not_left_out(
     assert not Operation.objects.exists()
     api(verb, f"{INSTANCES}{path}", None if path else body_of(), **{name: ""})
     assert api.status == 200
+
+
+@pytest.mark.parametrize("status", [Image.Status.DEPRECATED, Image.Status.PENDING, Image.Status.FAILED])
+def test_an_image_that_is_not_offered_is_not_changed_for_another_of_its_family(
+    status: Image.Status, api: Program, host: Host, catalog: None
+) -> None:
+    factories.make_image("tiny-2")
+    Image.objects.filter(name="tiny").update(status=status)
+    answer = api("POST", INSTANCES, body_of())
+    assert (api.status, answer["error"]["errors"][0]["reason"]) == (400, "invalid")
+    assert status in answer["error"]["message"]
+    assert not VM.objects.exists()
+    newest = disks(initializeParams={"sourceImage": "global/images/family/tiny"})
+    api("POST", INSTANCES, body_of(disks=newest))
+    assert VM.objects.get().image.name == "tiny-2"
 
 
 def test_an_unknown_image_is_not_found(api: Program, host: Host, catalog: None) -> None:
