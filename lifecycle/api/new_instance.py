@@ -1,5 +1,7 @@
 """The body of `instances.insert` as what the services are asked for; what they cannot do is refused here."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,6 +48,7 @@ def request_of(call: Call, zone: Zone) -> VMRequest:
         ssh_keys=seeded["ssh_keys"],
         startup_script=seeded["startup_script"],
         user_data=seeded["user_data"],
+        asked=hashlib.sha256(json.dumps([zone.name, body], sort_keys=True).encode()).hexdigest(),
     )
 
 

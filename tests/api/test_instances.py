@@ -304,6 +304,18 @@ def test_the_same_request_id_is_the_same_operation(api: Program, host: Host, cat
         assert api.status == 400
 
 
+def test_the_same_request_is_known_though_its_family_has_a_newer_image(api: Program, host: Host, catalog: None) -> None:
+    request_id = "11111111-1111-4111-8111-111111111111"
+    body = body_of(disks=disks(initializeParams={"sourceImage": "global/images/family/tiny"}))
+    first = api("POST", INSTANCES, body, requestId=request_id)
+    factories.make_image("tiny-2")
+    again = api("POST", INSTANCES, dict(reversed(body.items())), requestId=request_id)
+    assert (api.status, again["name"]) == (200, first["name"])
+    assert VM.objects.get().image.name == "tiny"
+    api("POST", INSTANCES, {**body, "deletionProtection": True}, requestId=request_id)
+    assert api.status == 409
+
+
 def test_a_vm_is_found_by_its_number(api: Program, vm: VM) -> None:
     number = api("GET", f"{INSTANCES}/web-1")["id"]
     assert api("GET", f"{INSTANCES}/{number}")["name"] == "web-1"
