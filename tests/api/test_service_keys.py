@@ -153,3 +153,17 @@ def test_the_private_key_is_not_kept(key: dict[str, Any]) -> None:
 def test_the_door_says_what_it_takes(db: None) -> None:
     assert Client().get("/token").status_code == 405
     assert Client().post("/token", {"grant_type": "password"}).json()["error"] == "unsupported_grant_type"
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"x", "multipart/form-data"),
+        (b"--x\r\nnothing", "multipart/form-data; boundary="),
+        (b"assertion=" + b"x" * (3 << 20), "application/x-www-form-urlencoded"),
+        (b"&".join(b"a%d=1" % number for number in range(1500)), "application/x-www-form-urlencoded"),
+    ],
+)
+def test_a_form_that_cannot_be_read_is_refused_in_oauths_shape(body: bytes, kind: str, db: None) -> None:
+    answer = Client().post("/token", body, content_type=kind)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
