@@ -44,6 +44,13 @@ NOT_INSTANCE: Final = {
     "workloadIdentityConfig": "guests have no identity of their own.",
 }
 
+#: Query parameters of instances.insert, stop and delete.
+NOT_INSERT: Final = {
+    "sourceInstanceTemplate": "there are no templates of instances.",
+    "sourceMachineImage": "create the VM from an image.",
+}
+NOT_STOP: Final = {"noGracefulShutdown": "a stop asks the guest first, and forces it off after its grace period."}
+
 DISK: Final = _names(
     "autoDelete boot deviceName initializeParams kind mode type diskSizeGb interface"
     # Filled in by Compute Engine.

@@ -65,7 +65,7 @@ def place_for(credential: Credential, method: Method, project: str) -> Place:
         ApiError: 404 for a stranger and for a token that was made for other projects; 403 when it may only read.
     """
     number = int(project) if project.isascii() and project.isdigit() and len(project) < 16 else None
-    asked = {"pk": number} if number is not None else {"slug": project}
+    asked = {"pk": number} if number is not None else {"slug": project.replace("\0", "?")}
     found = Project.objects.visible_to(credential.user).filter(api_tokens=credential.token, **asked).first()
     role = found.role_of(credential.user) if found else None
     if found is None or role is None:

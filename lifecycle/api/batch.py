@@ -6,13 +6,14 @@ from io import BytesIO
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from django.core.exceptions import RequestDataTooBig
 from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.crypto import get_random_string
 from django.views.decorators.csrf import csrf_exempt
 
-from lifecycle.api.errors import ApiError, response_of
+from lifecycle.api.errors import ApiError, response_of, too_large
 from lifecycle.api.http import dispatch
 
 CALLS_MAX: Final = 100
@@ -27,6 +28,8 @@ def batch(request: HttpRequest) -> HttpResponseBase:
         parts = _parts(request)
     except ApiError as error:
         return response_of(error)
+    except RequestDataTooBig:
+        return response_of(too_large())
     boundary = f"batch_{get_random_string(24)}"
     lines: list[bytes] = []
     for part in parts:
@@ -54,7 +57,7 @@ def _answered(request: HttpRequest, part: Message) -> list[bytes]:
         response = _call(request, part)
     except ApiError as error:
         response = response_of(error)
-    identifier = part.get("Content-ID", "").strip().strip("<>").replace("\r", "").replace("\n", "")[:200]
+    identifier = _header(part, "Content-ID").strip().strip("<>").replace("\r", "").replace("\n", "")[:200]
     body = response.content
     return [
         b"Content-Type: application/http",
@@ -100,10 +103,15 @@ def _request(outer: HttpRequest, verb: str, path: str, query: str, headers: Mess
         "HTTP_HOST": outer.get_host(),
         "REMOTE_ADDR": outer.META.get("REMOTE_ADDR", ""),
         "HTTP_USER_AGENT": outer.META.get("HTTP_USER_AGENT", ""),
-        "HTTP_AUTHORIZATION": headers.get("Authorization") or outer.META.get("HTTP_AUTHORIZATION", ""),
-        "CONTENT_TYPE": headers.get("Content-Type", "application/json"),
+        "HTTP_AUTHORIZATION": _header(headers, "Authorization") or outer.META.get("HTTP_AUTHORIZATION", ""),
+        "CONTENT_TYPE": _header(headers, "Content-Type") or "application/json",
         "CONTENT_LENGTH": str(len(body)),
         "wsgi.input": BytesIO(body),
         "wsgi.url_scheme": outer.scheme or "http",
     }
     return WSGIRequest(environ)
+
+
+def _header(message: Message, name: str) -> str:
+    """A header as text; what is no ASCII in it, which no header of ours has, is a question mark."""
+    return str(message.get(name, "")).encode("ascii", errors="replace").decode()

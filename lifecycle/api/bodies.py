@@ -86,6 +86,17 @@ def only(body: Mapping[str, Any], path: str, known: Iterable[str], refused: Mapp
             )
 
 
+def without(query: Mapping[str, str], refused: Mapping[str, str]) -> None:
+    """Refuse query parameters that would be ignored, unless they ask for nothing.
+
+    Raises:
+        ApiError: with the reason of the first that is not supported.
+    """
+    for name, why in refused.items():
+        if query.get(name, "").lower() not in {"", "false"}:
+            raise unsupported(name, why)
+
+
 def _asks_for_nothing(value: Any) -> bool:
     if isinstance(value, dict):
         return all(_asks_for_nothing(item) for item in value.values())

@@ -41,9 +41,12 @@ class Call:
         if not text:
             return None
         try:
-            return UUID(text)
+            found = UUID(text)
         except ValueError:
             raise invalid("requestId", text, "The value must be a UUID.") from None
+        if found.int == 0:
+            raise invalid("requestId", text, "The zero UUID is not supported.")
+        return found
 
     def missing(self) -> ApiError:
         """The resource of this call's own address is not there."""

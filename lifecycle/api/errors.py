@@ -69,6 +69,11 @@ def not_found(resource: str) -> ApiError:
     return ApiError(404, "notFound", f"The resource '{resource}' was not found")
 
 
+def too_large() -> ApiError:
+    """A body that is not read."""
+    return ApiError(413, "requestTooLarge", "The request is larger than 2 MiB.")
+
+
 def response_of(error: Exception) -> JsonResponse:
     """The HTTP answer to a refusal."""
     if isinstance(error, DomainError):
@@ -103,7 +108,7 @@ def _shape(code: int, message: str, item: ErrorItem) -> Error:
 
 
 def _response(body: Error) -> JsonResponse:
-    return JsonResponse(body, status=body["error"]["code"])
+    return JsonResponse(body, status=body["error"]["code"], headers={"Cache-Control": "private, no-store"})
 
 
 # -- errors of operations --------------------------------------------------------------------------

@@ -1,29 +1,36 @@
 """`fields`: the part of an answer that the client wants, as `items(name,status),nextPageToken` or `items/name`."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from lifecycle.api.errors import invalid
+from lifecycle.api import answers
+from lifecycle.api.answers import ANY
+from lifecycle.api.errors import ApiError
 
+#: By their names, the fields that are wanted and what of each; empty for all of it.
 Mask = dict[str, "Mask"]
 _DEPTH_MAX = 20
 
 
-def parse(text: str) -> Mask:
-    """The mask; an empty one, as `*`, keeps everything.
+def parse(text: str, answer: str) -> Mask:
+    """The mask for an answer of that name; an empty one keeps everything.
 
     Raises:
-        ApiError: the text is no mask.
+        ApiError: the text is no mask, or names a field that such an answer never has.
     """
+    if not text.strip():
+        return {}
     mask, rest = _selection(text.replace(" ", ""), 0)
     if rest:
         raise _wrong(text)
+    _check(mask, [answer], "")
     return mask
 
 
 def _selection(text: str, depth: int) -> tuple[Mask, str]:
     if depth > _DEPTH_MAX:
         raise _wrong(text)
-    mask: Mask = {}
+    mask: Mask | None = None
     while text:
         path, text = _path(text)
         below: Mask = {}
@@ -32,11 +39,11 @@ def _selection(text: str, depth: int) -> tuple[Mask, str]:
             if not text.startswith(")"):
                 raise _wrong(text)
             text = text[1:]
-        _merge(mask, path, below)
+        mask = _both(mask, _nested(path, below))
         if not text.startswith(","):
             break
         text = text[1:]
-    return mask, text
+    return mask or {}, text
 
 
 def _path(text: str) -> tuple[list[str], str]:
@@ -47,30 +54,53 @@ def _path(text: str) -> tuple[list[str], str]:
     return words, text[end:]
 
 
-def _merge(mask: Mask, path: list[str], below: Mask) -> None:
-    for word in path[:-1]:
-        mask = mask.setdefault(word, {})
-    mask.setdefault(path[-1], {}).update(below)
+def _nested(path: Sequence[str], below: Mask) -> Mask:
+    for word in reversed(path):
+        below = {word: below}
+    return below
+
+
+def _both(one: Mask | None, other: Mask | None) -> Mask:
+    """What either of two masks keeps; None keeps nothing."""
+    if one is None or other is None:
+        return other if one is None and other is not None else one or {}
+    if not one or not other:
+        return {}
+    return {name: _both(one.get(name), other.get(name)) for name in one | other}
+
+
+def _check(mask: Mask, shapes: Sequence[str], path: str) -> None:
+    for name, below in mask.items():
+        found = answers.below(shapes, name)
+        if not found:
+            raise _unknown(f"{path}{name}")
+        _check(below, found, f"{path}{name}/")
 
 
 def apply(mask: Mask, value: Any) -> Any:
-    """`value` with what the mask names and nothing else."""
-    if not mask or "*" in mask:
-        below = mask.get("*", {})
-        return apply_each(below, value) if below else value
+    """`value` with what the mask names and nothing else; for a list, that of each member."""
+    if not mask:
+        return value
     if isinstance(value, list):
-        return [apply(mask, item) for item in value]
-    if isinstance(value, dict):
-        return {key: apply(mask[key], item) for key, item in value.items() if key in mask}
-    return value
+        return [apply(mask, item) for item in value if isinstance(item, dict | list)]
+    found = {}
+    for name, item in value.items():
+        if name not in mask and ANY not in mask:
+            continue
+        below = _both(mask.get(name), mask.get(ANY))
+        if not below:
+            found[name] = item
+        elif isinstance(item, dict | list):
+            found[name] = apply(below, item)
+    return found
 
 
-def apply_each(mask: Mask, value: Any) -> Any:
-    """`*` with something below: the mask for every value of a map."""
-    if isinstance(value, dict):
-        return {key: apply(mask, item) for key, item in value.items()}
-    return apply(mask, value)
+def _unknown(name: str) -> ApiError:
+    """In Google's words."""
+    return ApiError(400, "invalidParameter", f"Invalid field selection {name[:200]}", location="fields")
 
 
-def _wrong(text: str) -> Exception:
-    return invalid("fields", text, "It is not a field mask, such as items(name,status),nextPageToken.")
+def _wrong(text: str) -> ApiError:
+    why = "It is not a field mask, such as items(name,status),nextPageToken."
+    message = f"Invalid value for field 'fields': '{text[:200]}'. {why}"
+    return ApiError(400, "invalidParameter", message, location="fields")

@@ -2,8 +2,9 @@
 
 import re
 import re._parser as parser  # type: ignore[import-not-found]  # what compiles a pattern also takes it apart
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
 
@@ -31,6 +32,27 @@ _ENDLESS: Final = float("inf")
 _REPEATS: Final = frozenset({"MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"})
 
 
+_LITERAL: Final = re.compile(r"[\w-]+", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What a resource must be like.
+
+    Attributes:
+        passes: whether a resource is.
+        equal: fields, and the text that each must be for a resource to pass; there may be further conditions. The
+            database can find by them what is then looked at here.
+    """
+
+    passes: Predicate
+    equal: Mapping[str, str] = field(default_factory=dict)
+
+    def __call__(self, resource: dict[str, Any]) -> bool:
+        """Whether the resource passes."""
+        return self.passes(resource)
+
+
 @dataclass(frozen=True, slots=True)
 class _Token:
     kind: str
@@ -43,14 +65,14 @@ class _Token:
 
 
 @lru_cache(maxsize=256)
-def parse(text: str) -> Predicate:
+def parse(text: str) -> Filter:
     """What a resource must be like.
 
     Raises:
         ApiError: the filter is malformed; the text says where.
     """
     if not text.strip():
-        return lambda _resource: True
+        return Filter(lambda _resource: True)
     if len(text) > _LENGTH_MAX:
         raise invalid("filter", text, f"At most {_LENGTH_MAX} characters are possible.")
     try:
@@ -101,59 +123,66 @@ class _Parser:
             return True
         return False
 
-    def filter(self) -> Predicate:
+    def filter(self) -> Filter:
         """The whole."""
         found = self.conjunction()
         if self.peek() is not None:
             raise self.wrong(f"Unexpected '{self.next().text}'.")
         return found
 
-    def conjunction(self) -> Predicate:
+    def conjunction(self) -> Filter:
         """Terms side by side, or with AND: all of them."""
         parts = [self.disjunction()]
         while (token := self.peek()) is not None and token.text != ")":
             self.word("AND")
             parts.append(self.disjunction())
-        return parts[0] if len(parts) == 1 else lambda resource: all(part(resource) for part in parts)
+        if len(parts) == 1:
+            return parts[0]
+        equal = {name: text for part in parts for name, text in part.equal.items()}
+        return Filter(lambda resource: all(part(resource) for part in parts), equal)
 
-    def disjunction(self) -> Predicate:
+    def disjunction(self) -> Filter:
         """Terms with OR: one of them."""
         parts = [self.term()]
         while self.word("OR"):
             parts.append(self.term())
-        return parts[0] if len(parts) == 1 else lambda resource: any(part(resource) for part in parts)
+        return parts[0] if len(parts) == 1 else Filter(lambda resource: any(part(resource) for part in parts))
 
-    def term(self) -> Predicate:
+    def term(self) -> Filter:
         """A comparison or a group, perhaps with NOT or - before it."""
+        self.depth += 1
+        if self.depth > _DEPTH_MAX:
+            raise self.wrong("It is nested too deeply.")
+        found = self._term()
+        self.depth -= 1
+        return found
+
+    def _term(self) -> Filter:
         if self.word("NOT", "-"):
             inner = self.term()
-            return lambda resource: not inner(resource)
+            return Filter(lambda resource: not inner(resource))
         if self.word("("):
-            self.depth += 1
-            if self.depth > _DEPTH_MAX:
-                raise self.wrong("It is nested too deeply.")
             inner = self.conjunction()
             if not self.word(")"):
                 raise self.wrong("A ')' is missing.")
-            self.depth -= 1
             return inner
         return self.comparison()
 
-    def comparison(self) -> Predicate:
-        """`field = value`, `field eq regex`, or a bare value that some field must hold."""
+    def comparison(self) -> Filter:
+        """`field = value`, or `field eq regex`."""
         name = self.next()
         negated = name.kind == "word" and name.text.startswith("-") and len(name.text) > 1
-        field = name.value[1:] if negated else name.value
+        path = name.value[1:] if negated else name.value
         if self.word("eq", "ne"):
             operator = self.tokens[self.at - 1].text
-            found = _matches(field, operator == "ne", self._pattern(self._old_value()))
+            found = _matches(path, operator == "ne", self._pattern(self._old_value()))
         elif (token := self.peek()) is not None and token.text in _COMPARISONS and token.kind == "punct":
-            found = _compares(field, self.next().text, self._value())
+            found = _compares(path, self.next().text, self._value())
         elif name.kind == "punct":
             raise self.wrong(f"Unexpected '{name.text}'.")
         else:
-            raise self.wrong(f"After '{field}' a comparison is missing, such as = or eq.")
-        return (lambda resource: not found(resource)) if negated else found
+            raise self.wrong(f"After '{path}' a comparison is missing, such as = or eq.")
+        return Filter(lambda resource: not found(resource)) if negated else found
 
     def _value(self) -> str:
         token = self.next()
@@ -266,22 +295,24 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _matches(path: str, negated: bool, pattern: re.Pattern[str]) -> Predicate:
+def _matches(path: str, negated: bool, pattern: re.Pattern[str]) -> Filter:
     def run(resource: dict[str, Any]) -> bool:
         values = [_text(value)[:_VALUE_MAX] for value in values_of(resource, path) if not isinstance(value, dict)]
         return any(pattern.fullmatch(value) for value in values or [""]) is not negated
 
-    return run
+    plain = not negated and _LITERAL.fullmatch(pattern.pattern) and len(pattern.pattern) < _VALUE_MAX
+    return Filter(run, {path: pattern.pattern} if plain else {})
 
 
-def _compares(path: str, operator: str, wanted: str) -> Predicate:
+def _compares(path: str, operator: str, wanted: str) -> Filter:
     if operator == ":":
-        return lambda resource: any(_has(value, wanted) for value in values_of(resource, path))
+        return Filter(lambda resource: any(_has(value, wanted) for value in values_of(resource, path)))
     if operator == "!=":
-        return lambda resource: not any(_equals(value, wanted) for value in values_of(resource, path))
+        return Filter(lambda resource: not any(_equals(value, wanted) for value in values_of(resource, path)))
     if operator == "=":
-        return lambda resource: any(_equals(value, wanted) for value in values_of(resource, path))
-    return lambda resource: any(_ordered(value, operator, wanted) for value in values_of(resource, path))
+        equal = {} if "*" in wanted else {path: wanted}
+        return Filter(lambda resource: any(_equals(value, wanted) for value in values_of(resource, path)), equal)
+    return Filter(lambda resource: any(_ordered(value, operator, wanted) for value in values_of(resource, path)))
 
 
 def _equals(value: Any, wanted: str) -> bool:
@@ -319,9 +350,21 @@ def _has(value: Any, wanted: str) -> bool:
 
 
 def _ordered(value: Any, operator: str, wanted: str) -> bool:
-    try:
-        left: Any = float(value)
-        right: Any = float(wanted)
-    except (TypeError, ValueError):
-        left, right = _text(value), wanted
+    left, right = _comparable(value, wanted)
     return bool({"<": left < right, "<=": left <= right, ">": left > right, ">=": left >= right}[operator])
+
+
+def _comparable(value: Any, wanted: str) -> tuple[Any, Any]:
+    """Both as numbers, else both as moments, else both as texts."""
+    for read in (float, _moment):
+        try:
+            return read(value), read(wanted)
+        except (TypeError, ValueError):
+            continue
+    return _text(value), wanted
+
+
+def _moment(text: str) -> datetime:
+    """A time in any offset; a day is its beginning, in UTC as all that says nothing else."""
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -1,7 +1,7 @@
 """Finding what an address names: through the person's own view of the project, by name or by number."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -11,6 +11,9 @@ from lifecycle.api.errors import not_found
 from lifecycle.api.links import range_of, region_of
 from lifecycle.models import VM, Change, Operation, Zone
 from lifecycle.models.vms import VMQuerySet
+
+#: Columns of a VM of which each may hold some hundred KiB.
+_TEXTS: Final = ("definition", "host_keys", "metadata", "notes", "ssh_keys", "startup_script", "user_data")
 
 
 def zone_in(call: Call) -> Zone:
@@ -53,10 +56,20 @@ def by_name_or_id(text: str) -> dict[str, Any]:
     return {"name": text.replace("\0", "?")}
 
 
+def with_vm(rows: "QuerySet[Any]", *more: str) -> "QuerySet[Any]":
+    """The rows with their VM, its zone and `more`, but without the VM's texts, which a list would read for nothing."""
+    return rows.select_related("vm__zone", *more).defer(*(f"vm__{column}" for column in _TEXTS))
+
+
+def every_operation(call: Call, **conditions: Any) -> "list[QuerySet[Any]]":
+    """The project's operations and changes, also those that a client deleted, with what an answer shows of each."""
+    asked = {"project": call.project, **conditions}
+    return [with_vm(kind.objects.filter(**asked), "user") for kind in (Operation, Change)]
+
+
 def operations(call: Call, **conditions: Any) -> "list[QuerySet[Any]]":
-    """The project's operations and changes that its clients may see, with what an answer shows of each."""
-    asked = {"project": call.project, "hidden_from_api": False, **conditions}
-    return [kind.objects.filter(**asked).select_related("vm__zone", "user") for kind in (Operation, Change)]
+    """Those of them that its clients may see."""
+    return every_operation(call, hidden_from_api=False, **conditions)
 
 
 def operation_in(call: Call) -> Operation | Change:

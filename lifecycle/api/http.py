@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
-from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, QueryDict
 from django.views.decorators.csrf import csrf_exempt
 
 from lifecycle.api import auth, fields, methods, registry
 from lifecycle.api.call import Call
-from lifecycle.api.errors import ApiError, invalid, response_of
+from lifecycle.api.errors import ApiError, invalid, response_of, too_large
 from lifecycle.api.links import Links
 from lifecycle.api.registry import Method
 from lifecycle.api.waiting import asked_before
@@ -41,22 +41,30 @@ def dispatch(request: HttpRequest, path: str) -> HttpResponseBase:
     except PermissionDenied as error:
         return response_of(ApiError(403, "forbidden", str(error)))
     except RequestDataTooBig:
-        return response_of(ApiError(413, "requestTooLarge", "The request is larger than 2 MiB."))
+        return response_of(too_large())
+    except SuspiciousOperation:  # more parameters than Django reads
+        return response_of(ApiError(400, "invalid", "The request has too many parameters, or is malformed."))
     except Exception as error:
         log.exception("%s %s failed", request.method, path)
         return response_of(error)
 
 
 def _answered(request: HttpRequest, path: str) -> HttpResponse:
-    verb = request.headers.get("X-HTTP-Method-Override", request.method or "GET").upper()
+    verb = _verb(request)
     found, values, verbs = registry.find("GET" if verb == "HEAD" else verb, path)
     if found is None:
         raise _no_method(verb, path, verbs)
     again = asked_before(request)
     credential = auth.authenticate(request, count=not again)
-    query = _query(request, overridden=verb != request.method and request.method == "POST")
+    query = _query(request, overridden=request.method == "POST" != verb)
     with nullcontext(Note()) if again else noted(found, credential, path) as note:
         return _called(request, path, found, values, credential, query, note)
+
+
+def _verb(request: HttpRequest) -> str:
+    """What a POST stands for where it says so; a GET stands for nothing that changes."""
+    verb = request.method or "GET"
+    return request.headers.get("X-HTTP-Method-Override", verb).upper() if verb == "POST" else verb
 
 
 def _called(
@@ -68,7 +76,7 @@ def _called(
     query: dict[str, str],
     note: "Note",
 ) -> HttpResponse:
-    mask = fields.parse(query.get("fields", ""))
+    mask = fields.parse(query.get("fields", ""), found.answer.__name__)
     place = auth.place_for(credential, found, values["project"])
     note.project = place.project
     host = request.get_host()
@@ -85,6 +93,13 @@ def _called(
     response = JsonResponse(fields.apply(mask, dict(found.handler(call))))
     response["Cache-Control"] = "private, no-store"
     return response
+
+
+@csrf_exempt
+def other_version(request: HttpRequest) -> HttpResponseBase:
+    """Refused: a call of a version, or a part, of Google's API that is not served."""
+    message = f"Nothing is served at {request.path[:200]}, only the API's version v1 at /compute/v1/. See docs/api.md."
+    return response_of(ApiError(404, "notFound", message))
 
 
 @dataclass(slots=True)

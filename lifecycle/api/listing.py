@@ -5,8 +5,8 @@ import binascii
 import heapq
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -25,10 +25,15 @@ Item = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The columns a list is ordered by: by name, and by time for `creationTimestamp desc`. The last is unique."""
+    """The columns a list is ordered by: by name, and by time for `creationTimestamp desc`. The last is unique.
+
+    `columns` are those that hold a text of the resource as it is, by the name of its field: what a filter wants of
+    them, the database looks up.
+    """
 
     by_name: tuple[str, ...]
     by_time: tuple[str, ...]
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 def max_results(call: Call) -> int:
@@ -51,21 +56,34 @@ def order_by(call: Call) -> str:
     return text
 
 
+def filter_of(call: Call) -> filters.Filter:
+    """Whether the call's filter lets a resource through."""
+    return filters.parse(call.query.get("filter", ""))
+
+
 def page_of(
-    call: Call, rows: "QuerySet[Row] | Sequence[QuerySet[Any]]", build: Callable[[Row], Item], order: Order
+    call: Call,
+    rows: "QuerySet[Row] | Sequence[QuerySet[Any]]",
+    build: Callable[[Row], Item],
+    order: Order,
+    wanted: filters.Predicate | None = None,
 ) -> tuple[list[tuple[Row, Item]], str]:
     """One page of `rows` with what stands for each on the wire, and the token of the next ("" after the last).
 
-    Several sets of rows with the same columns make one list.
+    Several sets of rows with the same columns make one list. What was built is held against the call's filter, or
+    against `wanted` where `build` has done so.
     """
-    wanted = filters.parse(call.query.get("filter", ""))
+    asked = filter_of(call)
+    wanted = wanted or asked
     most = max_results(call)
+    # What a filter lets through is few of many, and a chunk costs the same queries whatever its size.
+    size = MAX_RESULTS if call.query.get("filter") else most + 1
     newest_first = order_by(call) == NEWEST_FIRST
     columns = order.by_time if newest_first else order.by_name
+    equal = {column: asked.equal[name] for name, column in order.columns.items() if name in asked.equal}
+    sets = [few.filter(**equal) for few in ([rows] if isinstance(rows, QuerySet) else rows)]
     kept: list[tuple[Row, Item]] = []
-    for row in _merged(
-        [rows] if isinstance(rows, QuerySet) else rows, columns, _after(call, columns), newest_first, most + 1
-    ):
+    for row in _merged(sets, columns, _after(call, columns), newest_first, size):
         item = build(row)
         if not wanted(dict(item)):
             continue
@@ -124,7 +142,7 @@ def _after(call: Call, columns: Sequence[str]) -> list[Any] | None:
         if order != order_by(call) or len(values) != len(columns):
             raise _wrong_token(text)
         return [_typed(column, value) for column, value in zip(columns, values, strict=True)]
-    except (binascii.Error, ValueError, TypeError, RecursionError):
+    except (binascii.Error, ValueError, TypeError, OverflowError, RecursionError):
         raise _wrong_token(text) from None
 
 
@@ -134,7 +152,7 @@ def _typed(column: str, value: Any) -> Any:
         moment = datetime.fromisoformat(value)
         if moment.tzinfo is None:
             raise ValueError(value)
-        return moment
+        return moment.astimezone(UTC)
     if column == "name":
         if not isinstance(value, str) or "\0" in value:
             raise ValueError(value)
@@ -160,7 +178,7 @@ def _wrong_token(text: str) -> ApiError:
 
 def page_of_items(call: Call, items: Sequence[Item]) -> tuple[list[Item], str]:
     """One page of few items that are at hand; they have names."""
-    wanted = filters.parse(call.query.get("filter", ""))
+    wanted = filter_of(call)
     most = max_results(call)
     newest_first = order_by(call) == NEWEST_FIRST
     ordered = sorted(items, key=lambda item: str(item["name"]), reverse=newest_first)

@@ -1,5 +1,7 @@
 """The body of `instances.insert` as what the services are asked for; what they cannot do is refused here."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,7 +10,7 @@ from django.db.models import F
 from lifecycle.api import allowed, bodies, references
 from lifecycle.api.call import Call
 from lifecycle.api.errors import invalid, not_found, unsupported
-from lifecycle.api.links import NETWORK
+from lifecycle.api.links import NETWORK, region_of
 from lifecycle.api.resources.instances import ARCHITECTURES, BOOT_DEVICE, DISK_TYPE
 from lifecycle.domain.guests import parse_custom_machine_type
 from lifecycle.models import Image, MachineType, Project, Zone
@@ -24,8 +26,8 @@ def request_of(call: Call, zone: Zone) -> VMRequest:
     """
     body = call.body
     bodies.only(body, "resource", allowed.INSTANCE, allowed.NOT_INSTANCE)
-    _check_interfaces(call)
-    disk, params = _boot_disk(body)
+    _check_interfaces(call, zone)
+    disk, params = _boot_disk(body, zone)
     metadata = metadata_items(bodies.mapping(body, "metadata", "resource"))
     tags = tags_of(bodies.mapping(body, "tags", "resource"), "resource.tags")
     seeded = seeded_fields(metadata)
@@ -46,6 +48,7 @@ def request_of(call: Call, zone: Zone) -> VMRequest:
         ssh_keys=seeded["ssh_keys"],
         startup_script=seeded["startup_script"],
         user_data=seeded["user_data"],
+        asked=hashlib.sha256(json.dumps([zone.name, body], sort_keys=True).encode()).hexdigest(),
     )
 
 
@@ -91,7 +94,7 @@ def machine_type_name(call: Call, reference: object, zone: Zone) -> str:
     return found.name
 
 
-def _boot_disk(body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _boot_disk(body: Mapping[str, Any], zone: Zone) -> tuple[dict[str, Any], dict[str, Any]]:
     disks = bodies.items(body, "disks", "resource")
     if not disks:
         raise invalid("resource.disks", "", "No disks specified. Give one with initializeParams.sourceImage.")
@@ -106,21 +109,29 @@ def _boot_disk(body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]
             raise unsupported(f"resource.disks[0].{name}", f"a boot disk is {only}.")
     params = bodies.mapping(disk, "initializeParams", "resource.disks[0]")
     bodies.only(params, "resource.disks[0].initializeParams", allowed.PARAMS, allowed.NOT_PARAMS)
-    _check_disk_names(body, params)
+    _check_disk_names(body, params, zone)
     return disk, params
 
 
-def _check_disk_names(body: Mapping[str, Any], params: Mapping[str, Any]) -> None:
+def _check_disk_names(body: Mapping[str, Any], params: Mapping[str, Any], zone: Zone) -> None:
     path = "resource.disks[0].initializeParams"
     if params.get("diskName", body.get("name")) != body.get("name"):
         raise unsupported(f"{path}.diskName", "a boot disk is called as its VM.")
-    if params.get("diskType") and references.parse(params["diskType"], f"{path}.diskType").name != DISK_TYPE:
-        raise unsupported(f"{path}.diskType", f"there is one type of disk, {DISK_TYPE}.")
+    if kind := params.get("diskType"):
+        found = references.named(kind, f"{path}.diskType", "diskTypes")
+        if found.name != DISK_TYPE:
+            raise unsupported(f"{path}.diskType", f"there is one type of disk, {DISK_TYPE}.")
+        if found.zone not in {"", "-", zone.name}:
+            raise invalid(f"{path}.diskType", kind, f"The zone must be '{zone.name}'.")
 
 
 def _disk_gib(disk: Mapping[str, Any], params: Mapping[str, Any]) -> int | None:
     path = "resource.disks[0]"
-    return bodies.number(params, "diskSizeGb", f"{path}.initializeParams") or bodies.number(disk, "diskSizeGb", path)
+    made = bodies.number(params, "diskSizeGb", f"{path}.initializeParams")
+    attached = bodies.number(disk, "diskSizeGb", path)
+    if made and attached and made != attached:
+        raise invalid(f"{path}.diskSizeGb", attached, f"initializeParams.diskSizeGb is {made}.")
+    return made or attached
 
 
 def _image_name(call: Call, params: Mapping[str, Any]) -> str:
@@ -133,6 +144,8 @@ def _image_name(call: Call, params: Mapping[str, Any]) -> str:
     if image is None:
         kind = "images/family" if found.is_family else "images"
         raise not_found(f"projects/{found.project or call.project.slug}/global/{kind}/{found.name}")
+    if image.status != Image.Status.READY:  # else the newest of a family of that name would be taken for it
+        raise invalid(field, reference, f"The image is {image.status}: no VM is made from it.")
     its = ARCHITECTURES.get(image.architecture, "")
     if params.get("architecture", its) not in {its, "", "ARCHITECTURE_UNSPECIFIED"}:
         raise invalid("resource.disks[0].initializeParams.architecture", params["architecture"], f"The image is {its}.")
@@ -148,7 +161,7 @@ def find_image(project: Project, name: str, *, is_family: bool) -> Image | None:
     return usable.filter(name=name).order_by(F("project").asc(nulls_last=True)).first()
 
 
-def _check_interfaces(call: Call) -> None:
+def _check_interfaces(call: Call, zone: Zone) -> None:
     """One interface on the project's network, which is all there is. `accessConfigs` are told of in a warning."""
     interfaces = bodies.items(call.body, "networkInterfaces", "resource")
     if len(interfaces) > 1:
@@ -156,15 +169,24 @@ def _check_interfaces(call: Call) -> None:
     for interface in interfaces:
         path = "resource.networkInterfaces[0]"
         bodies.only(interface, path, allowed.INTERFACE, allowed.NOT_INTERFACE)
-        for name, collection in (("network", "networks"), ("subnetwork", "subnetworks")):
-            if interface.get(name):
-                found = references.named(interface[name], f"{path}.{name}", collection)
-                if found.name != NETWORK or found.project not in {"", call.project.slug}:
-                    raise not_found(f"projects/{found.project or call.project.slug}/global/networks/{found.name}")
+        _check_network(call, interface, path, zone)
         if interface.get("stackType", "IPV4_ONLY") != "IPV4_ONLY":
             raise unsupported(f"{path}.stackType", "networks are IPv4 only.")
         if interface.get("nicType", "VIRTIO_NET") not in {"VIRTIO_NET", "UNSPECIFIED_NIC_TYPE"}:
             raise unsupported(f"{path}.nicType", "each VM has one plain virtio interface.")
+
+
+def _check_network(call: Call, interface: Mapping[str, Any], path: str, zone: Zone) -> None:
+    """The project's one network, and its subnetwork in the VM's own region."""
+    region = region_of(zone.name)
+    for name, scope in (("network", "global"), ("subnetwork", f"regions/{region}")):
+        if not interface.get(name):
+            continue
+        found = references.named(interface[name], f"{path}.{name}", f"{name}s")
+        if name == "subnetwork" and found.region not in {"", region}:
+            raise invalid(f"{path}.{name}", interface[name], f"The region must be '{region}', that of the zone.")
+        if found.name != NETWORK or found.project not in {"", call.project.slug, str(call.project.pk)}:
+            raise not_found(f"projects/{found.project or call.project.slug}/{scope}/{name}s/{found.name}")
 
 
 def notes_on(body: Mapping[str, Any]) -> list[tuple[str, str]]:

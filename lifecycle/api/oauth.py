@@ -1,7 +1,9 @@
 """`POST /token`: an access token for what a key signed (RFC 7523), as Google's libraries ask for it."""
 
 from django.conf import settings
+from django.core.exceptions import SuspiciousOperation
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.multipartparser import MultiPartParserError
 from django.views.decorators.csrf import csrf_exempt
 
 from lifecycle.domain.errors import Forbidden
@@ -22,10 +24,14 @@ def token(request: HttpRequest) -> HttpResponse:
         response = _refused("temporarily_unavailable", f"Too many requests. Retry in {wait} seconds.", 429)
         response["Retry-After"] = str(wait)
         return response
-    if request.POST.get("grant_type") != service_keys.GRANT:
+    try:
+        form = request.POST
+    except (SuspiciousOperation, MultiPartParserError):
+        return _refused("invalid_request", "The form is too large or malformed.")
+    if form.get("grant_type") != service_keys.GRANT:
         return _refused("unsupported_grant_type", f"The grant type is {service_keys.GRANT}.")
     try:
-        secret, seconds = service_keys.exchange(request.POST.get("assertion", ""), token_uri())
+        secret, seconds = service_keys.exchange(str(form.get("assertion", "")), token_uri())
     except Forbidden as error:
         return _refused("invalid_grant", error.text)
     response = JsonResponse({"access_token": secret, "token_type": "Bearer", "expires_in": seconds})

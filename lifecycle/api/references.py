@@ -9,12 +9,13 @@ from lifecycle.api.errors import invalid
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What a reference names; `zone` and `collection` are empty where it does not say."""
+    """What a reference names; the others but `name` are empty where it does not say."""
 
     name: str
     collection: str = ""
     zone: str = ""
     project: str = ""
+    region: str = ""
     is_family: bool = False
 
 
@@ -43,7 +44,7 @@ def parse(text: object, field: str) -> Reference:
     project = scope.get("projects", "")
     if words[-2] == "imageFamilyViews" or words[-2:-1] == ["family"]:
         return Reference(words[-1], "images", zone, project, is_family=True)
-    return Reference(words[-1], words[-2], zone, project)
+    return Reference(words[-1], words[-2], zone, project, scope.get("regions", ""))
 
 
 def named(text: object, field: str, collection: str) -> Reference:

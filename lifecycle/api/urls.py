@@ -13,4 +13,5 @@ urlpatterns = [
     path("batch/compute/v1", batch.batch, name="batch"),
     path("batch", batch.batch),
     re_path(r"^compute/v1/(?P<path>.*)$", http.dispatch, name="compute"),
+    re_path(r"^(?:batch/)?compute/", http.other_version),
 ]

@@ -115,18 +115,21 @@ def set_machine_type(vm: VM, name: str, *, user: User | None, request_id: UUID |
 def set_scheduling(
     vm: VM,
     *,
-    automatic_restart: bool,
-    host_error_timeout_seconds: int,
+    automatic_restart: bool | None = None,
+    host_error_timeout_seconds: int | None = None,
     user: User | None,
     request_id: UUID | None = None,
 ) -> Change:
-    """Replace the scheduling policy; it counts from now on."""
+    """Change the scheduling policy, which counts from now on. What is None stays, whoever changes it meanwhile."""
 
     def apply(_row: VM) -> dict[str, Any]:
-        return {
-            "automatic_restart": automatic_restart,
-            "host_error_timeout_seconds": guests.check_host_error_timeout(host_error_timeout_seconds),
-        }
+        wanted: dict[str, Any] = {}
+        if automatic_restart is not None:
+            wanted["automatic_restart"] = automatic_restart
+        if host_error_timeout_seconds is not None:
+            seconds = guests.check_host_error_timeout(host_error_timeout_seconds)
+            wanted["host_error_timeout_seconds"] = seconds
+        return wanted
 
     return _change(vm, "setScheduling", apply, user, request_id)
 

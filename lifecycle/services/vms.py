@@ -60,10 +60,12 @@ class VMRequest:
     disk_auto_delete: bool = True
     metadata: Mapping[str, str] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
+    asked: str = ""  # the digest of what a program sent, whose names may come to stand for something else
 
     def digest(self) -> str:
         """A short name of all that is asked for: another content has another."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        whole = asdict(self)
+        return whole.pop("asked") or hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
 
 @service

@@ -1,6 +1,7 @@
 """Google's own description of the Compute API, as google-api-python-client ships it: what answers are held against."""
 
 import json
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 from typing import Any, cast
@@ -67,3 +68,36 @@ def _of_scalar(value: Any, schema: dict[str, Any], at: str) -> list[str]:
     if "pattern" in schema and schema["type"] == "string" and not re.fullmatch(schema["pattern"], value):
         found.append(f"{at}: {value!r} does not match {schema['pattern']}")
     return found
+
+
+# -- what `fields` may name ------------------------------------------------------------------------
+
+
+def answer_fields(names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """The fields of the schemas of those names and of all that they hold, as `lifecycle.api.answers` keeps them."""
+    found: dict[str, dict[str, str]] = {}
+    for name in names:
+        _add_fields(found, name, document()["schemas"][name])
+    return dict(sorted(found.items()))
+
+
+def _add_fields(found: dict[str, dict[str, str]], name: str, schema: dict[str, Any]) -> None:
+    if name in found:
+        return
+    found[name] = {}
+    for field, inner in schema["properties"].items():
+        found[name][field] = _shape(found, f"{name}.{field}", inner)
+
+
+def _shape(found: dict[str, dict[str, str]], name: str, schema: dict[str, Any]) -> str:
+    if "$ref" in schema:
+        _add_fields(found, schema["$ref"], document()["schemas"][schema["$ref"]])
+        return str(schema["$ref"])
+    if schema["type"] == "array":
+        return _shape(found, name, schema["items"])
+    if "properties" in schema:
+        _add_fields(found, name, schema)
+        return name
+    if "additionalProperties" in schema:
+        return "*" + _shape(found, name, schema["additionalProperties"])
+    return ""

@@ -83,6 +83,29 @@ def test_what_is_no_batch_is_refused(body: bytes, kind: str, api: Program) -> No
     assert Client().get("/batch/compute/v1").status_code == 405
 
 
+@pytest.mark.parametrize("header", ["Content-ID: <\xff>", "Content-ID: <call-\x00>"])
+def test_headers_that_are_no_text_are_taken_for_what_can_be_read(header: str, api: Program, vm: VM) -> None:
+    inner = f"GET /compute/v1/projects/lab{INSTANCES}/web-1 HTTP/1.1\r\nAuthorization: Bearer {api.secret}\r\n\r\n"
+    body = f"--x\r\nContent-Type: application/http\r\n{header}\r\n\r\n{inner}\r\n--x--\r\n".encode("latin-1")
+    answer = Client().post("/batch/compute/v1", body, content_type="multipart/mixed; boundary=x")
+    assert b"HTTP/1.1 200 OK" in answer.content
+
+
+@pytest.mark.parametrize(
+    "header", ["Authorization: Bearer \xff", "Authorization: Bearer vmp_\xe9", "Content-Type: \xff"]
+)
+def test_headers_of_a_call_that_are_no_text_open_nothing(header: str, db: None) -> None:
+    inner = f"GET /compute/v1/projects/lab HTTP/1.1\r\n{header}\r\n\r\n"
+    body = f"--x\r\nContent-Type: application/http\r\n\r\n{inner}\r\n--x--\r\n".encode("latin-1")
+    answer = Client().post("/batch/compute/v1", body, content_type="multipart/mixed; boundary=x")
+    assert b"HTTP/1.1 401 Unauthorized" in answer.content
+
+
+def test_one_that_is_too_large_is_refused_in_googles_shape(api: Program) -> None:
+    answer = Client().post("/batch/compute/v1", b"x" * (3 << 20), content_type="multipart/mixed; boundary=x")
+    assert (answer.status_code, answer.json()["error"]["errors"][0]["reason"]) == (413, "requestTooLarge")
+
+
 def test_a_part_that_leads_elsewhere_is_refused(api: Program, vm: VM) -> None:
     parts = [
         ("GET", "/admin/", ""),

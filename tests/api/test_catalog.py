@@ -134,6 +134,36 @@ def test_the_discovery_document_finds_what_is_wrong() -> None:
         assert discovery.violations({**good, **bad}, schema)
 
 
+def test_a_types_of_each_zone_are_filtered_by_it(api: Program, vm: VM) -> None:
+    factories.make_zone("zone-b")
+    scopes = api("GET", "/aggregated/machineTypes", filter="zone=zone-b AND name=tiny-1")["items"]
+    assert [item["zone"] for item in scopes["zones/zone-b"]["machineTypes"]] == ["zone-b"]
+    assert "machineTypes" not in scopes["zones/zone-a"]
+
+
+def test_an_image_called_as_one_for_everybody_is_on_a_page_of_its_own(api: Program, project: Project, vm: VM) -> None:
+    own = factories.make_image("tiny", project=project)
+    first = api("GET", "/global/images", maxResults=1)
+    second = api("GET", "/global/images", maxResults=1, pageToken=first["nextPageToken"])
+    everybodys = Image.objects.get(name="tiny", project=None)
+    assert {first["items"][0]["id"], second["items"][0]["id"]} == {str(own.pk), str(everybodys.pk)}
+    assert api("GET", "/global/images/tiny")["id"] == str(own.pk)
+
+
+@pytest.mark.parametrize("path", ["/global/images", "/zones/zone-a/machineTypes", "/zones/zone-a/disks"])
+def test_a_number_stands_for_what_has_it(path: str, api: Program, vm: VM) -> None:
+    first = api("GET", path)["items"][0]
+    assert api("GET", f"{path}/{first['id']}")["name"] == first["name"]
+    api("GET", f"{path}/{'9' * 18}")
+    assert api.status == 404
+
+
+def test_the_number_of_anothers_image_is_not_found(api: Program, vm: VM) -> None:
+    theirs = factories.make_image("theirs", project=factories.make_project())
+    api("GET", f"/global/images/{theirs.pk}")
+    assert api.status == 404
+
+
 def test_images_of_another_project_are_neither_listed_nor_found(api: Program, project: Project, vm: VM) -> None:
     factories.make_image("ours", project=project)
     factories.make_image("theirs", project=factories.make_project(), family="theirs")

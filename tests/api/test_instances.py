@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lifecycle.domain.states import State
-from lifecycle.models import VM, Disk, Host, Operation, Project, Quota, User
+from lifecycle.models import VM, Disk, Host, Image, Operation, Project, Quota, User
 from tests import factories
 from tests.api.conftest import INSTANCES, Program, Programs, body_of, disks
 
@@ -59,6 +59,41 @@ def test_every_form_of_a_reference_is_understood(
     assert (disk.size_gib, disk.auto_delete) == (2, False)
 
 
+@pytest.mark.parametrize(
+    "interface",
+    [
+        {"network": "projects/{pk}/global/networks/default"},
+        {"subnetwork": "default"},
+        {"subnetwork": "regions/zone/subnetworks/default"},
+        {"subnetwork": "https://compute.googleapis.com/compute/v1/projects/lab/regions/zone/subnetworks/default"},
+    ],
+)
+@pytest.mark.parametrize("disk_type", ["pd-standard", "zones/zone-a/diskTypes/pd-standard"])
+def test_every_form_of_network_and_disk_type_is_understood(
+    interface: dict[str, str], disk_type: str, api: Program, host: Host, catalog: None, project: Project
+) -> None:
+    interface = {name: text.format(pk=project.pk) for name, text in interface.items()}
+    disk = disks(initializeParams={"sourceImage": "tiny", "diskType": disk_type})
+    answer = api("POST", INSTANCES, body_of(networkInterfaces=[interface], disks=disk))
+    assert api.status == 200, answer
+
+
+@pytest.mark.parametrize(
+    "interface",
+    [
+        {"network": "global/networks/other"},
+        {"network": "projects/other/global/networks/default"},
+        {"subnetwork": "regions/zone/subnetworks/other"},
+    ],
+)
+def test_another_network_is_not_found(interface: dict[str, str], api: Program, host: Host, catalog: None) -> None:
+    answer = api("POST", INSTANCES, body_of(networkInterfaces=[interface]))
+    (text,) = interface.values()
+    assert api.status == 404
+    assert text.rpartition("projects/other/")[2] in answer["error"]["message"]
+    assert not VM.objects.exists()
+
+
 def test_what_clients_ask_for_by_default_and_nobody_gives_is_warned_of(api: Program, host: Host, catalog: None) -> None:
     interfaces = [{"network": "global/networks/default", "accessConfigs": [{"type": "ONE_TO_ONE_NAT"}]}]
     accounts = [{"email": "default", "scopes": ["https://www.googleapis.com/auth/logging.write"]}]
@@ -106,7 +141,25 @@ def test_what_the_product_gives_anyway_is_not_warned_of(api: Program, host: Host
         ({"metadata": {"items": [{"key": "a", "value": "1", "secret": True}]}}, "invalid"),
         ({"metadata": {"items": [{"key": "a", "value": "\ud800"}]}}, "parseError"),
         ({"networkInterfaces": [{"nicType": "GVNIC"}]}, "unsupportedOperation"),
+        ({"networkInterfaces": [{"subnetwork": "regions/elsewhere/subnetworks/default"}]}, "invalid"),
+        ({"networkInterfaces": [{"subnetwork": "global/networks/default"}]}, "invalid"),
+        (
+            {
+                "disks": disks(
+                    initializeParams={"sourceImage": "tiny", "diskType": "zones/zone-b/diskTypes/pd-standard"}
+                )
+            },
+            "invalid",
+        ),
+        (
+            {"disks": disks(initializeParams={"sourceImage": "tiny", "diskType": "zones/zone-a/disks/pd-standard"})},
+            "invalid",
+        ),
         ({"disks": disks(interface="NVME")}, "unsupportedOperation"),
+        (
+            {"disks": disks(diskSizeGb="2", initializeParams={"sourceImage": "tiny", "diskSizeGb": "3"})},
+            "invalid",
+        ),
         ({"disks": disks(guestOsFeatures=[{"type": "UEFI_COMPATIBLE"}])}, "unsupportedOperation"),
         ({"disks": disks(initializeParams={"sourceImage": "global/images/tiny", "architecture": "ARM64"})}, "invalid"),
     ],
@@ -117,6 +170,42 @@ def test_what_cannot_be_is_refused_with_its_reason(
     answer = api("POST", INSTANCES, body_of(**change))
     assert (api.status, answer["error"]["errors"][0]["reason"]) == (400, reason)
     assert not VM.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "query"),
+    [
+        ("POST", "", {"sourceInstanceTemplate": "global/instanceTemplates/web"}),
+        ("POST", "", {"sourceMachineImage": "global/machineImages/web"}),
+        ("POST", "/web-1/stop", {"noGracefulShutdown": "true"}),
+        ("DELETE", "/web-1", {"noGracefulShutdown": "true"}),
+    ],
+)
+def test_a_parameter_that_asks_for_more_is_not_left_out(
+    verb: str, path: str, query: dict[str, str], api: Program, vm: VM
+) -> None:
+    (name,) = query
+    answer = api(verb, f"{INSTANCES}{path}", None if path else body_of(), **query)
+    assert (api.status, answer["error"]["errors"][0]["reason"]) == (400, "unsupportedOperation")
+    assert name in answer["error"]["message"]
+    assert not Operation.objects.exists()
+    api(verb, f"{INSTANCES}{path}", None if path else body_of(), **{name: ""})
+    assert api.status == 200
+
+
+@pytest.mark.parametrize("status", [Image.Status.DEPRECATED, Image.Status.PENDING, Image.Status.FAILED])
+def test_an_image_that_is_not_offered_is_not_changed_for_another_of_its_family(
+    status: Image.Status, api: Program, host: Host, catalog: None
+) -> None:
+    factories.make_image("tiny-2")
+    Image.objects.filter(name="tiny").update(status=status)
+    answer = api("POST", INSTANCES, body_of())
+    assert (api.status, answer["error"]["errors"][0]["reason"]) == (400, "invalid")
+    assert status in answer["error"]["message"]
+    assert not VM.objects.exists()
+    newest = disks(initializeParams={"sourceImage": "global/images/family/tiny"})
+    api("POST", INSTANCES, body_of(disks=newest))
+    assert VM.objects.get().image.name == "tiny-2"
 
 
 def test_an_unknown_image_is_not_found(api: Program, host: Host, catalog: None) -> None:
@@ -210,8 +299,21 @@ def test_the_same_request_id_is_the_same_operation(api: Program, host: Host, cat
     assert first["name"] == again["name"]
     assert first["clientOperationId"] == request_id
     assert VM.objects.count() == Operation.objects.count() == 1
-    api("POST", INSTANCES, body_of(), requestId="seven")
-    assert api.status == 400
+    for wrong in ("seven", "00000000-0000-0000-0000-000000000000"):
+        api("POST", INSTANCES, body_of(), requestId=wrong)
+        assert api.status == 400
+
+
+def test_the_same_request_is_known_though_its_family_has_a_newer_image(api: Program, host: Host, catalog: None) -> None:
+    request_id = "11111111-1111-4111-8111-111111111111"
+    body = body_of(disks=disks(initializeParams={"sourceImage": "global/images/family/tiny"}))
+    first = api("POST", INSTANCES, body, requestId=request_id)
+    factories.make_image("tiny-2")
+    again = api("POST", INSTANCES, dict(reversed(body.items())), requestId=request_id)
+    assert (api.status, again["name"]) == (200, first["name"])
+    assert VM.objects.get().image.name == "tiny"
+    api("POST", INSTANCES, {**body, "deletionProtection": True}, requestId=request_id)
+    assert api.status == 409
 
 
 def test_a_vm_is_found_by_its_number(api: Program, vm: VM) -> None:

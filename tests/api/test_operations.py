@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from lifecycle.domain.errors import Broken, QuotaExceeded, ResourcePoolExhausted
 from lifecycle.domain.transitions import Action
-from lifecycle.models import VM, Operation, User
+from lifecycle.models import VM, Change, Operation, User
 from tests import factories
 from tests.api.conftest import INSTANCES, Program, Programs
 
@@ -64,6 +64,17 @@ def test_a_deleted_operation_is_gone_from_the_answers_and_stays_in_the_history(a
     assert api.status == 404
     assert "items" not in api("GET", OPERATIONS)
     assert Operation.objects.filter(vm=vm).count() == 1
+
+
+@pytest.mark.parametrize(("path", "body"), [("stop", None), ("setScheduling", {"automaticRestart": False})])
+def test_the_request_of_a_deleted_operation_is_still_known(path: str, body: Any, api: Program, vm: VM) -> None:
+    request_id = "11111111-1111-4111-8111-111111111111"
+    first = api("POST", f"{INSTANCES}/web-1/{path}", body, requestId=request_id)
+    Operation.objects.update(status="DONE", end_time=timezone.now())
+    api("DELETE", f"{OPERATIONS}/{first['name']}")
+    again = api("POST", f"{INSTANCES}/web-1/{path}", body, requestId=request_id)
+    assert (api.status, again["name"]) == (200, first["name"])
+    assert Operation.objects.count() + Change.objects.count() == 1
 
 
 def test_an_open_operation_cannot_be_deleted(api: Program, vm: VM) -> None:

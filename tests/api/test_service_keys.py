@@ -1,5 +1,6 @@
 """Service accounts: Google's own libraries sign with the JSON key, and what they sign opens the API."""
 
+import base64
 import json
 import time
 from datetime import timedelta
@@ -83,6 +84,43 @@ def test_what_is_not_in_order_is_refused(claims: dict[str, Any], key: dict[str, 
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
 
 
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"iss": ["x"]},
+        {"sub": {"a": 1}},
+        {"exp": float("inf")},
+        {"exp": "soon"},
+        {"iat": None},
+        {"iat": [1]},
+        {"aud": 7},
+    ],
+)
+def test_claims_of_strange_types_are_refused(claims: dict[str, Any], key: dict[str, Any], vm: VM) -> None:
+    now = int(time.time())
+    whole = {"iss": key["client_email"], "aud": key["token_uri"], "iat": now, "exp": now + 600, **claims}
+    headers = {"kid": key["private_key_id"]}
+    text = jwt.PyJWS().encode(json.dumps(whole).encode(), key["private_key"], algorithm="RS256", headers=headers)
+    answer = Client().post("/token", {"grant_type": service_keys.GRANT, "assertion": text})
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+    if "aud" not in claims:  # a call that was signed itself may be for anything
+        asking = Program(text)
+        asking("GET", INSTANCES)
+        assert asking.status == 401
+
+
+@pytest.mark.parametrize("kid", ["\0", "é", "a b", "", 7, ["x"], {"a": 1}, None])
+def test_a_key_id_that_none_could_have_is_refused(kid: Any, db: None) -> None:
+    """NUL would be an error of PostgreSQL."""
+    header = base64.urlsafe_b64encode(json.dumps({"alg": "RS256", "kid": kid}).encode()).rstrip(b"=").decode()
+    text = f"{header}.e30.c2ln"
+    answer = Client().post("/token", {"grant_type": service_keys.GRANT, "assertion": text})
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+    asking = Program(text)
+    asking("GET", INSTANCES)
+    assert asking.status == 401
+
+
 def test_another_key_and_another_algorithm_are_refused(
     key: dict[str, Any], owner: User, project: Project, vm: VM
 ) -> None:
@@ -116,3 +154,17 @@ def test_the_private_key_is_not_kept(key: dict[str, Any]) -> None:
 def test_the_door_says_what_it_takes(db: None) -> None:
     assert Client().get("/token").status_code == 405
     assert Client().post("/token", {"grant_type": "password"}).json()["error"] == "unsupported_grant_type"
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"x", "multipart/form-data"),
+        (b"--x\r\nnothing", "multipart/form-data; boundary="),
+        (b"assertion=" + b"x" * (3 << 20), "application/x-www-form-urlencoded"),
+        (b"&".join(b"a%d=1" % number for number in range(1500)), "application/x-www-form-urlencoded"),
+    ],
+)
+def test_a_form_that_cannot_be_read_is_refused_in_oauths_shape(body: bytes, kind: str, db: None) -> None:
+    answer = Client().post("/token", body, content_type=kind)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")

@@ -4,6 +4,7 @@ import pytest
 
 from lifecycle.domain.states import State
 from lifecycle.models import VM, Change, Disk, Host, Project, Quota, SerialLog, User
+from lifecycle.services import vm_changes
 from tests import factories
 from tests.api.conftest import INSTANCES, Program, Programs
 
@@ -106,9 +107,18 @@ def test_scheduling_changes_what_it_names(api: Program, vm: VM) -> None:
     api("POST", f"{VM_PATH}/setScheduling", {"hostErrorTimeoutSeconds": 120})
     scheduling = api("GET", VM_PATH)["scheduling"]
     assert (scheduling["automaticRestart"], scheduling["hostErrorTimeoutSeconds"]) == (False, 120)
+    api("POST", f"{VM_PATH}/setScheduling", {})
+    assert api("GET", VM_PATH)["scheduling"] == scheduling
     for body in ({"hostErrorTimeoutSeconds": 91}, {"onHostMaintenance": "TERMINATE"}, {"preemptible": True}):
         api("POST", f"{VM_PATH}/setScheduling", body)
         assert api.status == 400
+
+
+def test_a_policy_that_is_not_named_stays_though_another_changed_it_meanwhile(vm: VM, owner: User) -> None:
+    VM.objects.update(automatic_restart=False)  # after `vm` was read
+    vm_changes.set_scheduling(vm, host_error_timeout_seconds=120, user=owner)
+    row = VM.objects.get()
+    assert (row.automatic_restart, row.host_error_timeout_seconds) == (False, 120)
 
 
 def test_protection_is_switched_and_refuses_the_delete(api: Program, vm: VM) -> None:
@@ -138,6 +148,12 @@ def test_serial_output_goes_on_where_the_client_stopped(api: Program, vm: VM) ->
     rest = api("GET", f"{VM_PATH}/serialPort", start="103")
     assert (rest["contents"], rest["start"], rest["next"]) == ("end", "103", "106")
     assert api("GET", f"{VM_PATH}/serialPort", start="106")["contents"] == ""
+    last = api("GET", f"{VM_PATH}/serialPort", start="-3")
+    assert (last["contents"], last["start"], last["next"]) == ("end", "103", "106")
+    assert api("GET", f"{VM_PATH}/serialPort", start="-900") == whole
+    for start in ("--3", "3.5", "all", "1" * 30):
+        api("GET", f"{VM_PATH}/serialPort", start=start)
+        assert api.status == 400
     api("GET", f"{VM_PATH}/serialPort", port="2")
     assert api.status == 400
 

@@ -1,11 +1,13 @@
 """compute.zones, regions, machineTypes, images, imageFamilyViews: what a VM can be made of, and where."""
 
-from typing import Any
+from typing import Any, TypeVar
+
+from django.db.models import Model, QuerySet
 
 from lifecycle.api import finders, schemas
 from lifecycle.api.call import Call
 from lifecycle.api.links import region_of
-from lifecycle.api.listing import Order, aggregated_answer, list_answer, page_of, page_of_items
+from lifecycle.api.listing import Order, aggregated_answer, filter_of, list_answer, page_of, page_of_items
 from lifecycle.api.new_instance import find_image
 from lifecycle.api.registry import LIST_PARAMETERS, method
 from lifecycle.api.resources.catalog import image_of, machine_type_of, quotas_of, region_resource, zone_of
@@ -16,11 +18,15 @@ from lifecycle.models import MachineType as MachineTypeRow
 from lifecycle.models import Zone as ZoneRow
 from lifecycle.services import quotas
 
+Row = TypeVar("Row", bound=Model)
+
 _ZONES = "projects/{project}/zones"
 _REGIONS = "projects/{project}/regions"
 _TYPES = "projects/{project}/zones/{zone}/machineTypes"
 _IMAGES = "projects/{project}/global/images"
-_BY_NAME = Order(by_name=("name",), by_time=("pk",))
+_BY_NAME = Order(by_name=("name",), by_time=("pk",), columns={"name": "name"})
+#: A project's own image may be called as one for everybody.
+_IMAGES_BY_NAME = Order(("name", "pk"), ("pk",), columns={"name": "name", "family": "family"})
 _AGGREGATED = (*LIST_PARAMETERS, "includeAllScopes")
 
 
@@ -61,6 +67,7 @@ def get_machine_type(call: Call) -> MachineType:
     """One machine type, or a custom one: custom-VCPUS-MEMORY, memory in MiB."""
     zone, name = finders.zone_in(call), call.path["machineType"]
     found = MachineTypeRow.objects.filter(name=name.replace("\0", "?")).first()
+    found = found or _by_number(MachineTypeRow.objects.all(), name)
     if found is None and (shape := parse_custom_machine_type(name)):
         vcpus, memory_mib = check_shape(*shape)
         found = MachineTypeRow(name=f"custom-{vcpus}-{memory_mib}", family="custom", vcpus=vcpus, memory_mib=memory_mib)
@@ -89,16 +96,24 @@ def aggregated_machine_types(call: Call) -> dict[str, Any]:
     """The machine types of all zones; a page holds the same types for every zone."""
     zones = list(ZoneRow.objects.values_list("name", flat=True))
     rows = MachineTypeRow.objects.filter(retired=False)
-    first = zones[0] if zones else ""
-    page, token = page_of(call, rows, lambda row: machine_type_of(row, first, call.links), _BY_NAME)
-    scopes = {f"zones/{zone}": [machine_type_of(row, zone, call.links) for row, _item in page] for zone in zones}
+    wanted = filter_of(call)
+
+    def by_zone(row: MachineTypeRow) -> dict[str, MachineType]:
+        items = {zone: machine_type_of(row, zone, call.links) for zone in zones}
+        return {zone: item for zone, item in items.items() if wanted(dict(item))}
+
+    page, token = page_of(call, rows, by_zone, _BY_NAME, wanted=bool)
+    scopes = {f"zones/{zone}": [items[zone] for _row, items in page if zone in items] for zone in zones}
     return aggregated_answer(call, "machineType", scopes, token, "machineTypes")
 
 
 @method("images.get", "GET", _IMAGES + "/{image}", Image)
 def get_image(call: Call) -> Image:
     """One image."""
-    found = find_image(call.project, call.path["image"], is_family=False)
+    name = call.path["image"]
+    found = find_image(call.project, name, is_family=False) or _by_number(
+        ImageRow.objects.usable_in(call.project), name
+    )
     if found is None:
         raise call.missing()
     return image_of(found, call.links)
@@ -107,9 +122,8 @@ def get_image(call: Call) -> Image:
 @method("images.list", "GET", _IMAGES, schemas.list_of(Image), query=LIST_PARAMETERS)
 def list_images(call: Call) -> dict[str, Any]:
     """Images for everybody, and the project's own."""
-    page, token = page_of(
-        call, ImageRow.objects.usable_in(call.project), lambda row: image_of(row, call.links), _BY_NAME
-    )
+    rows = ImageRow.objects.usable_in(call.project)
+    page, token = page_of(call, rows, lambda row: image_of(row, call.links), _IMAGES_BY_NAME)
     return list_answer(call, "image", [item for _row, item in page], token)
 
 
@@ -127,3 +141,8 @@ def get_image_family_view(call: Call) -> ImageFamilyView:
     """The image that a family stands for in a zone."""
     finders.zone_in(call)
     return {"image": get_image_from_family(call)}  # type: ignore[typeddict-item]
+
+
+def _by_number(rows: "QuerySet[Row]", text: str) -> Row | None:
+    """The row whose id is the number that `text` may be."""
+    return rows.filter(pk=int(text)).first() if text.isascii() and text.isdigit() and len(text) < 19 else None

@@ -16,7 +16,7 @@ from lifecycle.models import Zone
 
 _DISKS = "projects/{project}/zones/{zone}/disks"
 _TYPES = "projects/{project}/zones/{zone}/diskTypes"
-_ORDER = Order(by_name=("name", "pk"), by_time=("pk",))
+_ORDER = Order(by_name=("name", "pk"), by_time=("pk",), columns={"name": "name"})
 _AGGREGATED = (*LIST_PARAMETERS, "includeAllScopes")
 
 
@@ -87,4 +87,4 @@ def aggregated_types(call: Call) -> dict[str, Any]:
 
 
 def _disks(call: Call) -> "QuerySet[Row]":
-    return Row.objects.filter(vm__in=finders.instances(call)).select_related("vm__zone", "vm__image")
+    return finders.with_vm(Row.objects.filter(vm__in=finders.instances(call)), "vm__image")

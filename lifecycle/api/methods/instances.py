@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lifecycle.api import bodies, finders, new_instance, schemas
+from lifecycle.api import allowed, bodies, finders, new_instance, schemas
 from lifecycle.api.call import Call
 from lifecycle.api.listing import Order, aggregated_answer, list_answer, page_of
 from lifecycle.api.methods.operations import answer_of, known_operation
@@ -15,7 +15,7 @@ from lifecycle.services.vms import request_action, request_create
 
 _ALL = "projects/{project}/zones/{zone}/instances"
 _ONE = _ALL + "/{instance}"
-ORDER = Order(by_name=("name", "pk"), by_time=("created_at", "pk"))
+ORDER = Order(("name", "pk"), ("created_at", "pk"), columns={"name": "name", "status": "state"})
 
 
 @method("instances.get", "GET", _ONE, Instance)
@@ -51,6 +51,7 @@ def aggregated_list(call: Call) -> dict[str, Any]:
 @method("instances.insert", "POST", _ALL, Operation, body=Instance, query=("requestId",))
 def insert(call: Call) -> Operation:
     """Create a VM from an image. What it cannot have is refused; what clients ask for by default is warned of."""
+    bodies.without(call.query, allowed.NOT_INSERT)
     request = new_instance.request_of(call, finders.zone_in(call))
     row = request_create(call.project, request, user=call.user, request_id=call.request_id)
     answer = answer_of(call, row)
@@ -65,6 +66,7 @@ def insert(call: Call) -> Operation:
 @method("instances.delete", "DELETE", _ONE, Operation, query=("requestId",))
 def delete(call: Call) -> Operation:
     """Delete a VM with its auto-delete disks."""
+    bodies.without(call.query, allowed.NOT_STOP)
     return _act(call, Action.DELETE)
 
 
@@ -77,6 +79,7 @@ def start(call: Call) -> Operation:
 @method("instances.stop", "POST", _ONE + "/stop", Operation, query=("requestId", "discardLocalSsd"))
 def stop(call: Call) -> Operation:
     """Shut a VM down; it is forced off after its grace period."""
+    bodies.without(call.query, allowed.NOT_STOP)
     return _act(call, Action.STOP)
 
 

@@ -26,14 +26,14 @@ ORDER = Order(by_name=("pk",), by_time=("insert_time", "pk"))
 
 
 def known_operation(call: Call) -> Operation | None:
-    """The operation of this request, when it was made before: nothing is done twice.
+    """The operation of this request, when it was made before: nothing is done twice, though it was deleted since.
 
     Raises:
         RequestIdReused: it was another request, of another kind or for another VM.
     """
     if call.request_id is None:
         return None
-    for rows in finders.operations(call, request_id=call.request_id):
+    for rows in finders.every_operation(call, request_id=call.request_id):
         if (found := rows.first()) is not None:
             again = operation_of(found, call.links)
             if again["operationType"] != call.method.id.partition(".")[2] or not _is_of_address(call, found):
@@ -53,7 +53,7 @@ def _is_of_address(call: Call, row: Row | Change) -> bool:
 def answer_of(call: Call, row: Row | Change) -> Operation:
     """The operation as it is now, with all that an answer shows of it."""
     index = 0 if isinstance(row, Row) else 1
-    return operation_of(finders.operations(call, pk=row.pk)[index].get(), call.links)
+    return operation_of(finders.every_operation(call, pk=row.pk)[index].get(), call.links)
 
 
 @method("zoneOperations.get", "GET", _ONE, Operation)

@@ -73,12 +73,11 @@ def set_scheduling(call: Call) -> Operation:
     if again := known_operation(call):
         return again
     wanted = new_instance.scheduling_of({"scheduling": call.body})
-    vm = finders.vm_in(call)
-    seconds = bodies.number(wanted, "hostErrorTimeoutSeconds", "resource")
+    restart = bodies.flag(wanted, "automaticRestart", "resource", default=True)
     change = vm_changes.set_scheduling(
-        vm,
-        automatic_restart=bodies.flag(wanted, "automaticRestart", "resource", default=vm.automatic_restart),
-        host_error_timeout_seconds=vm.host_error_timeout_seconds if seconds is None else seconds,
+        finders.vm_in(call),
+        automatic_restart=restart if "automaticRestart" in wanted else None,
+        host_error_timeout_seconds=bodies.number(wanted, "hostErrorTimeoutSeconds", "resource"),
         user=call.user,
         request_id=call.request_id,
     )
@@ -183,12 +182,12 @@ def get_serial_port_output(call: Call) -> dict[str, Any]:
     port = call.query.get("port", "1")
     if port != "1":
         raise invalid("port", port, "There is one serial port, 1.")
-    start = bodies.number(call.query, "start", "query") or 0
+    start = _start(call)
     vm = finders.vm_in(call)
     log = getattr(vm, "serial_log", None)
     text, end = (log.text, log.read_bytes) if log else ("", 0)
     kept = text.encode()
-    first = max(start, end - len(kept))
+    first = max(start if start >= 0 else end + start, end - len(kept))
     contents = kept[len(kept) - max(0, end - first) :] if first < end else b""
     return {
         "kind": "compute#serialPortOutput",
@@ -197,6 +196,15 @@ def get_serial_port_output(call: Call) -> dict[str, Any]:
         "next": str(max(end, start)),
         "selfLink": f"{call.links.zonal(vm.zone.name, 'instances', vm.name)}/serialPort",
     }
+
+
+def _start(call: Call) -> int:
+    """The byte to begin with; a negative one counts from the end."""
+    text = call.query.get("start", "") or "0"
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 19):
+        raise invalid("start", text, "It must be a whole number.")
+    return int(text)
 
 
 def _flag(call: Call, name: str, default: str) -> bool:
