@@ -5,6 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from lifecycle.api import openapi
@@ -40,11 +41,20 @@ def _shown(method: Method, document: dict[str, Any]) -> dict[str, Any]:
         "id": method.id,
         "verb": method.verb,
         "path": method.path,
-        "summary": method.summary,
-        "query": [p for p in operation["parameters"] if p["in"] == "query" and p["name"] != "fields"],
+        "summary": _(method.summary),
+        "query": [
+            {"name": parameter["name"], "description": _told(parameter.get("description", ""))}
+            for parameter in operation["parameters"]
+            if parameter["in"] == "query" and parameter["name"] != "fields"
+        ],
         "answer": _type(answer),
         "body": _type(body) if body else "",
     }
+
+
+def _told(text: str) -> str:
+    """In the reader's language; the empty text stays empty, which for gettext is the catalogue's head."""
+    return _(text) if text else ""
 
 
 def _type(schema: dict[str, Any]) -> str:

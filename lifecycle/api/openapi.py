@@ -5,6 +5,7 @@ from typing import Any, Final, get_args, get_origin, get_type_hints, is_typeddic
 
 from lifecycle.api import schemas
 from lifecycle.api.registry import METHODS, Method
+from lifecycle.domain.text import mark
 
 ROOT: Final = "/compute/v1/"
 _PLAIN: Final[dict[Any, dict[str, Any]]] = {
@@ -18,16 +19,16 @@ _PLAIN: Final[dict[Any, dict[str, Any]]] = {
     schemas.Time: {"type": "string", "format": "date-time"},
 }
 _ABOUT: Final = {
-    "filter": "AIP-160, such as status = RUNNING AND name = web-*; or the older name eq web-.*",
-    "maxResults": "How many a page may hold: 0 to 500.",
-    "orderBy": "name, or creationTimestamp desc.",
-    "pageToken": "nextPageToken of the page before.",
-    "returnPartialSuccess": "Means nothing here: a list is whole.",
-    "includeAllScopes": "Means nothing here: every zone is named.",
-    "requestId": "A UUID: the same again returns the same operation and does nothing twice.",
-    "fields": "The part of the answer that is wanted, such as items(name,status),nextPageToken.",
-    "discardLocalSsd": "Means nothing here: there are no local SSDs.",
-    "start": "The byte to begin with: next of the answer before.",
+    "filter": mark("AIP-160, such as status = RUNNING AND name = web-*; or the older name eq web-.*"),
+    "maxResults": mark("How many a page may hold: 0 to 500."),
+    "orderBy": mark("name, or creationTimestamp desc."),
+    "pageToken": mark("nextPageToken of the page before."),
+    "returnPartialSuccess": mark("Means nothing here: a list is whole."),
+    "includeAllScopes": mark("Means nothing here: every zone is named."),
+    "requestId": mark("A UUID: the same again returns the same operation and does nothing twice."),
+    "fields": mark("The part of the answer that is wanted, such as items(name,status),nextPageToken."),
+    "discardLocalSsd": mark("Means nothing here: there are no local SSDs."),
+    "start": mark("The byte to begin with: next of the answer before."),
     "port": "1.",
 }
 

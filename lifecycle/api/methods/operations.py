@@ -72,7 +72,7 @@ def list_(call: Call) -> dict[str, Any]:
 
 @method("zoneOperations.wait", "POST", _ONE + "/wait", Operation, body=Nothing, writes=False)
 def wait(call: Call) -> Operation:
-    """The operation as it is now; a client that finds it not DONE asks again."""
+    """The operation when it is DONE, or after a few seconds; who finds it not DONE asks again."""
     return operation_of(finders.operation_in(call), call.links)
 
 
