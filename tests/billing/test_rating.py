@@ -313,7 +313,9 @@ _IMAGE = st.tuples(st.integers(-3000, 40_000), st.none() | st.integers(-720, 30_
 _STEP = st.tuples(st.integers(0, 10**6), st.sampled_from([0, 1, 59, 600, 3600, 5000, 9000, -720]))
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     walks=st.lists(st.lists(_STEP, max_size=12), min_size=1, max_size=3),
     first=st.integers(-3000, 40_000),

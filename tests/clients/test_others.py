@@ -32,6 +32,11 @@ def test_google_api_python_client(target: Target) -> None:
         cache_discovery=False,
     )
     assert compute.zones().list(project=PROJECT).execute()["items"][0]["name"] == ZONE
+    part = compute.zones().list(project=PROJECT, fields="items/name,nextPageToken").execute()
+    assert part == {"items": [{"name": ZONE}]}
+    with pytest.raises(HttpError) as wrong:
+        compute.zones().list(project=PROJECT, fields="items(name,colour)").execute()
+    assert (wrong.value.status_code, wrong.value.error_details[0]["reason"]) == (400, "invalidParameter")
     body = {
         "name": "discovered",
         "machineType": f"zones/{ZONE}/machineTypes/custom-1-60000",

@@ -192,5 +192,5 @@ def test_the_power_button_works_at_once_and_the_lease_is_given_back(
 def test_a_kernel_panic_is_reported(tiny: BuiltImage, ssh_key: Path, tmp_path: Path) -> None:
     with Guest(tiny.path, tmp_path, ssh_key) as guest:
         guest.boot(_seed(ssh_key))
-        guest.ssh("(sleep 1; echo c > /proc/sysrq-trigger) >/dev/null 2>&1 &")
+        guest.ssh("echo c > /proc/sysrq-trigger", "-o", "ServerAliveInterval=3", "-o", "ServerAliveCountMax=3")
         guest.wait_for_event("GUEST_PANICKED")

@@ -12,7 +12,9 @@ from tests.e2e.conftest import CHROMIUM, CHROMIUM_ARGUMENTS
 
 ORIGIN = "http://modules.test"
 
-few = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 @pytest.fixture(scope="module")

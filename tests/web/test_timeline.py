@@ -136,7 +136,9 @@ def crowded(vm: VM) -> VM:
     return vm
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None, max_examples=25
+)
 @given(size=st.integers(1, 30), kinds=st.sets(st.sampled_from(timeline.KINDS), min_size=1))
 def test_pages_show_each_moment_once_whatever_their_size(crowded: VM, size: int, kinds: set[str]) -> None:
     whole = timeline.page(crowded, kinds, size=1000).moments
