@@ -50,14 +50,14 @@ def ssh(address: str, key: Path, command: str) -> str:
         "StrictHostKeyChecking": "no",
         "UserKnownHostsFile": "/dev/null",
         "BatchMode": "yes",
-        "ConnectTimeout": "5",
-        "ServerAliveInterval": "3",
-        "ServerAliveCountMax": "2",
+        "ConnectTimeout": "15",
+        "ServerAliveInterval": "5",
+        "ServerAliveCountMax": "3",
     }
     words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
     argv = ["ssh", "-i", str(key), *words, f"root@{address}", command]
     try:
-        return subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False).stdout
+        return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False).stdout
     except subprocess.TimeoutExpired:
         return ""
 
@@ -78,7 +78,7 @@ def test_a_person_creates_a_vm_and_lives_with_it(stack: Stack, page: Page, key: 
     expect(watcher.locator(f"[data-vm]:has-text('{NAME}') [data-field=state]")).to_contain_text("RUNNING")
 
     address = page.locator("[data-field=address]").first.inner_text().strip()
-    wait_until(lambda: "up" in ssh(address, key, "uptime"), 120, "ssh", every=1)
+    wait_until(lambda: "up" in ssh(address, key, "uptime"), 240, "ssh", every=1)
     assert ssh(address, key, "hostname").strip() == NAME
     ssh(address, key, "echo kept > /run/in-memory; echo kept > /root/on-disk; sync")
 
@@ -87,10 +87,10 @@ def test_a_person_creates_a_vm_and_lives_with_it(stack: Stack, page: Page, key: 
     assert domain(stack).hasManagedSaveImage()
     press(page, "resume")
     expect(badge(page)).to_contain_text("RUNNING", timeout=120_000)
-    wait_until(lambda: ssh(address, key, "cat /run/in-memory").strip() == "kept", 120, "memory after resume", every=1)
+    wait_until(lambda: ssh(address, key, "cat /run/in-memory").strip() == "kept", 240, "memory after resume", every=1)
 
     press(page, "reset")
-    wait_until(lambda: ssh(address, key, "cat /run/in-memory || echo lost").strip() == "lost", 120, "a reset", every=1)
+    wait_until(lambda: ssh(address, key, "cat /run/in-memory || echo lost").strip() == "lost", 240, "a reset", every=1)
     expect(badge(page)).to_contain_text("RUNNING")
 
     press(page, "stop")
@@ -99,7 +99,7 @@ def test_a_person_creates_a_vm_and_lives_with_it(stack: Stack, page: Page, key: 
     press(page, "start")
     expect(badge(page)).to_contain_text("RUNNING", timeout=120_000)
     expect(page.locator("[data-field=address]").first).to_have_text(address)
-    wait_until(lambda: ssh(address, key, "cat /root/on-disk").strip() == "kept", 120, "the disk", every=1)
+    wait_until(lambda: ssh(address, key, "cat /root/on-disk").strip() == "kept", 240, "the disk", every=1)
 
     domain(stack).destroy()  # somebody at the host, outside of the product
     expect(badge(page)).to_contain_text("TERMINATED", timeout=60_000)
