@@ -63,7 +63,7 @@ def _nested(path: Sequence[str], below: Mask) -> Mask:
 def _both(one: Mask | None, other: Mask | None) -> Mask:
     """What either of two masks keeps; None keeps nothing."""
     if one is None or other is None:
-        return other if one is None and other is not None else one or {}
+        return one or other or {}
     if not one or not other:
         return {}
     return {name: _both(one.get(name), other.get(name)) for name in one | other}

@@ -209,15 +209,18 @@ def ago(moment: datetime | None, empty: str = "–") -> SafeString | str:
 @register.filter
 def exact(moment: datetime) -> str:
     """Date, time to the second and zone, in the reader's zone."""
-    local = timezone.localtime(moment)
-    return f"{date_format(local, 'DATE_FORMAT')}, {time_format(local, 'H:i:s')} {local.tzname()}"
+    return _moment(moment, "H:i:s")
 
 
 @register.filter
 def to_the_minute(moment: datetime) -> str:
     """Date, time to the minute and zone, in the reader's zone."""
+    return _moment(moment, "H:i")
+
+
+def _moment(moment: datetime, clock: str) -> str:
     local = timezone.localtime(moment)
-    return f"{date_format(local, 'DATE_FORMAT')}, {time_format(local, 'H:i')} {local.tzname()}"
+    return f"{date_format(local, 'DATE_FORMAT')}, {time_format(local, clock)} {local.tzname()}"
 
 
 def relative(moment: datetime) -> str:

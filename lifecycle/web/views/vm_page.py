@@ -79,6 +79,10 @@ def _gone(request: Request, place: Place, vm: VM, part: str) -> HttpResponse:
 def head_context(place: Place, vm: VM) -> dict[str, Any]:
     """What every page of a VM has on top (`vms/base.html`): two queries."""
     running = Operation.objects.filter(vm=vm).exclude(status=Operation.Status.DONE).first()
+    return _head(place, vm, running)
+
+
+def _head(place: Place, vm: VM, running: Operation | None) -> dict[str, Any]:
     return {"place": place, "vm": vm, "actions": place.actions(vm, running), "maintenance": maintenance.ahead(vm)}
 
 
@@ -89,16 +93,13 @@ def vm_context(request: Request, place: Place, vm: VM) -> dict[str, Any]:
     page = page_param(request, "timeline")
     moments = list(Transition.objects.filter(vm=vm).select_related("user")[(page - 1) * MOMENTS : page * MOMENTS + 1])
     return {
-        "place": place,
-        "vm": vm,
+        **_head(place, vm, running),
         "disks": list(vm.disks.all()),
         "key_people": list(vm.key_people.all()),
         "cds": _cds(place),
         "operation": running,
         "latest": running or next(iter(recent), None),
         "recent": recent,
-        "actions": place.actions(vm, running),
-        "maintenance": maintenance.ahead(vm),
         "moments": moments[:MOMENTS],
         "timeline_page": page,
         "timeline_older": len(moments) > MOMENTS,
