@@ -53,10 +53,10 @@ class ApiError(Exception):
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
-def invalid(field: str, value: object, why: str) -> ApiError:
+def invalid(field: str, value: object, why: str, reason: str = "invalid") -> ApiError:
     """A value that is not possible, in Google's words."""
     shown = str(value)[:200]
-    return ApiError(400, "invalid", f"Invalid value for field '{field}': '{shown}'. {why}", location=field)
+    return ApiError(400, reason, f"Invalid value for field '{field}': '{shown}'. {why}", location=field)
 
 
 def unsupported(what: str, why: str) -> ApiError:

@@ -5,7 +5,7 @@ from typing import Any
 
 from lifecycle.api import answers
 from lifecycle.api.answers import ANY
-from lifecycle.api.errors import ApiError
+from lifecycle.api.errors import ApiError, invalid
 
 #: By their names, the fields that are wanted and what of each; empty for all of it.
 Mask = dict[str, "Mask"]
@@ -102,5 +102,4 @@ def _unknown(name: str) -> ApiError:
 
 def _wrong(text: str) -> ApiError:
     why = "It is not a field mask, such as items(name,status),nextPageToken."
-    message = f"Invalid value for field 'fields': '{text[:200]}'. {why}"
-    return ApiError(400, "invalidParameter", message, location="fields")
+    return invalid("fields", text, why, "invalidParameter")

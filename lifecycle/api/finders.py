@@ -56,6 +56,11 @@ def by_name_or_id(text: str) -> dict[str, Any]:
     return {"name": text.replace("\0", "?")}
 
 
+def number_in(text: str) -> int | None:
+    """The row's number that stands in an address instead of a name; None: it is a name."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
 def with_vm(rows: "QuerySet[Any]", *more: str) -> "QuerySet[Any]":
     """The rows with their VM, its zone and `more`, but without the VM's texts, which a list would read for nothing."""
     return rows.select_related("vm__zone", *more).defer(*(f"vm__{column}" for column in _TEXTS))

@@ -75,14 +75,20 @@ def test_a_failure_gives_its_slot_back() -> None:
         pass
 
 
+def failed_host(path: Path) -> tuple[Hypervisors, str]:
+    """Connections, and the address of a host at `path` that was asked for once and is not there."""
+    shared, uri = Hypervisors(), f"qemu+unix:///system?socket={path}"
+    with pytest.raises(Transient):
+        shared.get(uri, installation="abcdef")
+    return shared, uri
+
+
 def test_a_host_that_is_not_there_is_not_asked_a_second_time_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "FAILED_SECONDS", 3600.0)
-    shared, path = Hypervisors(), tmp_path / "none"
-    uri = f"qemu+unix:///system?socket={path}"
-    with pytest.raises(Transient):
-        shared.get(uri, installation="abcdef")
+    path = tmp_path / "none"
+    shared, uri = failed_host(path)
     with socket.socket(socket.AF_UNIX) as asked:
         asked.bind(str(path))
         asked.listen()
@@ -97,10 +103,8 @@ def test_while_one_thread_tries_a_failed_host_again_others_are_told_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "FAILED_SECONDS", 0.0)
-    shared, path = Hypervisors(), tmp_path / "silent"
-    uri = f"qemu+unix:///system?socket={path}"
-    with pytest.raises(Transient):
-        shared.get(uri, installation="abcdef")
+    path = tmp_path / "silent"
+    shared, uri = failed_host(path)
     errors: list[Exception] = []
 
     def try_again() -> None:

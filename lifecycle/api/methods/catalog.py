@@ -145,4 +145,5 @@ def get_image_family_view(call: Call) -> ImageFamilyView:
 
 def _by_number(rows: "QuerySet[Row]", text: str) -> Row | None:
     """The row whose id is the number that `text` may be."""
-    return rows.filter(pk=int(text)).first() if text.isascii() and text.isdigit() and len(text) < 19 else None
+    number = finders.number_in(text)
+    return None if number is None else rows.filter(pk=number).first()

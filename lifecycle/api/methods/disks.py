@@ -24,7 +24,8 @@ _AGGREGATED = (*LIST_PARAMETERS, "includeAllScopes")
 def get(call: Call) -> Disk:
     """One disk."""
     zone, name = finders.zone_in(call), call.path["disk"].replace("\0", "?")
-    asked = {"pk": int(name)} if name.isascii() and name.isdigit() and len(name) < 19 else {"name": name}
+    number = finders.number_in(name)
+    asked = {"name": name} if number is None else {"pk": number}
     found = _disks(call).filter(vm__zone=zone, **asked).first()
     if found is None:
         raise call.missing()
