@@ -13,8 +13,8 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, F, Min, Q
-from django.db.models.functions import Coalesce
+from django.db.models import Count, DateTimeField, F, Min, Q, Value
+from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
 from lifecycle import tracing
@@ -96,14 +96,18 @@ def current(vm_id: UUID) -> Operation | None:
 
 
 def close(operation_id: UUID, error: dict[str, Any] | None = None, **fields: Any) -> bool:
-    """Make it DONE, once. Needs an open transaction. False when it already was."""
-    changes: dict[str, Any] = {"lease_until": None, "lease_owner": "", **fields}
+    """Make it DONE, once. Needs an open transaction. False when it already was.
+
+    An operation during which the clock was set back to before its request ends with that.
+    """
+    ended_at = Greatest(Value(timezone.now(), DateTimeField()), F("insert_time"))
+    changes: dict[str, Any] = {"end_time": ended_at, "lease_until": None, "lease_owner": "", **fields}
     if error is None:
         changes["progress"] = 100
     changed = (
         Operation.objects.filter(pk=operation_id)
         .exclude(status=Status.DONE)
-        .update(status=Status.DONE, end_time=timezone.now(), error=error, **changes)
+        .update(status=Status.DONE, error=error, **changes)
     )
     if changed and error is not None and error.get("code") != OperationPreempted.code:
         notifications.operation_failed(operation_id)
