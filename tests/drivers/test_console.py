@@ -15,12 +15,10 @@ import pytest
 from lifecycle.domain.errors import Busy, Gone, Refused, Transient
 from lifecycle.drivers.libvirt.console import SerialStream, open_screen, open_serial
 from lifecycle.drivers.libvirt.tunnel import Tunnel, is_local, is_ssh, ssh_command
-from tests.firmware import firmware_domain, with_screen
+from tests.firmware import BANNER, firmware_domain, with_screen
 from tests.stack import HOST_URI
 
 pytestmark = pytest.mark.libvirt
-
-BANNER = b"SeaBIOS"
 
 
 class Ear:

@@ -1,7 +1,7 @@
 """A scene for operations: one VM on one host, brought into any state by real operations, and its host compared."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import F
@@ -88,6 +88,13 @@ class Scene:
         vm = self.vm
         return None if vm.deleted_at else State(vm.state)
 
+    @property
+    def started_at(self) -> datetime:
+        """When it was last started, or reset."""
+        started_at = self.vm.last_started_at
+        assert started_at, "the VM was never started"
+        return started_at
+
     def vm_image_id(self) -> int:
         """The image a new VM comes from."""
         return Image.objects.get().pk
@@ -148,7 +155,12 @@ class Scene:
         raise AssertionError(f"{operation} is not done after {RUNS_MAX} runs, at step {operation.step_index}")
 
     def make_due(self, operation: Operation) -> None:
-        """Its time has come."""
+        """Its time has come, and a minute has passed since the VM was started."""
+        self.set_due(operation)
+        VM.objects.filter(pk=operation.vm_id).update(last_started_at=F("last_started_at") - timedelta(minutes=1))
+
+    def set_due(self, operation: Operation) -> None:
+        """Its time is now."""
         Operation.objects.filter(pk=operation.pk).update(due_at=timezone.now())
 
     def expire_lease(self, operation: Operation) -> None:

@@ -185,6 +185,38 @@ def test_a_stop_waits_for_a_host_that_does_not_answer(scene: Scene) -> None:
     scene.assert_at_rest(State.TERMINATED)
 
 
+# -- reset ---------------------------------------------------------------------------------------
+
+
+def test_a_machine_is_not_reset_while_its_firmware_starts(scene: Scene) -> None:
+    scene.bring_to(State.RUNNING)
+    scene.proxy.calls.clear()
+    operation = scene.ask(Action.RESET)
+    with time_machine.travel(scene.started_at + timedelta(milliseconds=100), tick=False):
+        engine.run(operation.pk)
+        operation.refresh_from_db()
+        assert operation.lease_until is None
+        assert operation.due_at == scene.started_at + timedelta(seconds=1)
+        assert "reset" not in scene.proxy.calls
+    with time_machine.travel(operation.due_at, tick=False):
+        engine.run(operation.pk)
+        assert scene.proxy.calls.count("reset") == 1
+        assert scene.started_at == timezone.now(), "nor is it while the firmware starts after the reset"
+    operation.refresh_from_db()
+    assert operation.is_done
+
+
+def test_a_clock_that_is_set_back_holds_up_neither_a_reset_nor_its_end(scene: Scene) -> None:
+    scene.bring_to(State.RUNNING)
+    operation = scene.ask(Action.RESET)
+    with time_machine.travel(scene.started_at - timedelta(minutes=5), tick=False):
+        scene.set_due(operation)
+        engine.run(operation.pk)
+    operation.refresh_from_db()
+    assert operation.is_done
+    assert operation.end_time == operation.insert_time
+
+
 # -- what is missing -----------------------------------------------------------------------------
 
 

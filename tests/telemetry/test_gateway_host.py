@@ -10,7 +10,7 @@ from lifecycle.domain.states import State
 from lifecycle.models import VM, ConsoleSession, Host, Project, User
 from lifecycle.services import consoles
 from tests import factories
-from tests.firmware import with_screen
+from tests.firmware import BANNER, with_screen
 from tests.realtime.servers import cookie_of, until
 from tests.stack import HOST_URI
 from tests.telemetry.test_gateway import Served, dial, key_of, show, ticket, web
@@ -18,7 +18,6 @@ from tests.telemetry.test_gateway import Served, dial, key_of, show, ticket, web
 __all__ = ["web"]
 pytestmark = pytest.mark.libvirt
 
-BANNER = b"SeaBIOS"
 STATE = {"type": "state", "state": "connected"}
 
 
