@@ -36,10 +36,10 @@ def authenticate(request: HttpRequest, *, count: bool = True) -> Credential:
     Raises:
         ApiError: 401 without a usable token, 429 when it asks too often.
     """
-    kind, _, secret = request.headers.get("Authorization", "").partition(" ")
-    if kind.lower() != "bearer" or not secret.strip():
+    secret = _secret_of(request)
+    if not secret:
         raise _unauthenticated("Request is missing required authentication credential: send Authorization: Bearer.")
-    token = find(secret.strip())
+    token = find(secret)
     if token is None:
         raise _unauthenticated("Request had invalid authentication credentials: unknown, expired or revoked token.")
     credential = Credential(token.user, token)
@@ -51,6 +51,17 @@ def authenticate(request: HttpRequest, *, count: bool = True) -> Credential:
         raise ApiError(429, "rateLimitExceeded", message, Retry_After=str(wait))
     tokens.note_use(token)
     return credential
+
+
+def token_of(request: HttpRequest) -> ApiToken | None:
+    """The usable token that came with the request, however often it asks."""
+    secret = _secret_of(request)
+    return find(secret) if secret else None
+
+
+def _secret_of(request: HttpRequest) -> str:
+    kind, _, secret = request.headers.get("Authorization", "").partition(" ")
+    return secret.strip() if kind.lower() == "bearer" else ""
 
 
 def find(secret: str) -> ApiToken | None:

@@ -21,7 +21,7 @@ from lifecycle.api.registry import Method
 from lifecycle.api.waiting import asked_before
 from lifecycle.domain.errors import DomainError
 from lifecycle.models import Project
-from lifecycle.services import audit
+from lifecycle.services import audit, rates
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +52,11 @@ def dispatch(request: HttpRequest, path: str) -> HttpResponseBase:
 def _answered(request: HttpRequest, path: str) -> HttpResponse:
     verb = _verb(request)
     found, values, verbs = registry.find("GET" if verb == "HEAD" else verb, path)
-    if found is None:
-        raise _no_method(verb, path, verbs)
     again = asked_before(request)
-    credential = auth.authenticate(request, count=not again)
+    with refusals_noted(request, path, found.id if found else ""):
+        if found is None:
+            raise _no_method(verb, path, verbs)
+        credential = auth.authenticate(request, count=not again)
     query = _query(request, overridden=request.method == "POST" != verb)
     with nullcontext(Note()) if again else noted(found, credential, path) as note:
         return _called(request, path, found, values, credential, query, note)
@@ -99,7 +100,11 @@ def _called(
 def other_version(request: HttpRequest) -> HttpResponseBase:
     """Refused: a call of a version, or a part, of Google's API that is not served."""
     message = f"Nothing is served at {request.path[:200]}, only the API's version v1 at /compute/v1/. See docs/api.md."
-    return response_of(ApiError(404, "notFound", message))
+    try:
+        with refusals_noted(request, request.path, ""):
+            raise ApiError(404, "notFound", message)
+    except ApiError as error:
+        return response_of(error)
 
 
 @dataclass(slots=True)
@@ -126,6 +131,24 @@ def noted(method: Method, credential: auth.Credential, path: str) -> Iterator[No
         details = {"path": path[:200].replace("\0", "?"), "status": status, "token": credential.token.beginning}
         project = note.project or _project_of(credential, path)
         audit.record("api.call", project=project, user=credential.user, target=method.id, details=details)
+
+
+@contextmanager
+def refusals_noted(request: HttpRequest, path: str, target: str) -> Iterator[None]:
+    """Write a call that is refused before it is anybody's call of a method to the audit log.
+
+    Of the like ones of a caller in a minute the first stands for all: nobody fills the log from outside.
+    """
+    try:
+        yield
+    except ApiError as error:
+        token = auth.token_of(request)
+        caller = f"token:{token.pk}" if token else f"address:{audit.origin().ip}"
+        if rates.first(f"refused:{error.code}:{caller}"):
+            user, beginning = (token.user, token.beginning) if token else (None, "")
+            details = {"path": path[:200].replace("\0", "?"), "status": error.code, "token": beginning}
+            audit.record("api.call", user=user, target=target, details=details)
+        raise
 
 
 def _project_of(credential: auth.Credential, path: str) -> Project | None:

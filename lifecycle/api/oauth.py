@@ -7,7 +7,7 @@ from django.http.multipartparser import MultiPartParserError
 from django.views.decorators.csrf import csrf_exempt
 
 from lifecycle.domain.errors import Forbidden
-from lifecycle.services import rates, service_keys
+from lifecycle.services import audit, rates, service_keys
 
 PATH = "/token"
 
@@ -19,8 +19,7 @@ def token(request: HttpRequest) -> HttpResponse:
         response = _refused("invalid_request", "An assertion is posted.", 405)
         response["Allow"] = "POST"
         return response
-    address = str(request.META.get("REMOTE_ADDR", ""))
-    if wait := rates.take(f"grant:{address}", settings.API_CALLS_PER_MINUTE):
+    if wait := rates.take(f"grant:{audit.origin().ip}", settings.API_CALLS_PER_MINUTE):
         response = _refused("temporarily_unavailable", f"Too many requests. Retry in {wait} seconds.", 429)
         response["Retry-After"] = str(wait)
         return response

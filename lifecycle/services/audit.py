@@ -36,6 +36,11 @@ def coming_from(origin: Origin) -> Iterator[None]:
         _ORIGIN.reset(token)
 
 
+def origin() -> Origin:
+    """Where the request that is being served came from."""
+    return _ORIGIN.get()
+
+
 @service
 def record(
     action: str,
@@ -53,7 +58,7 @@ def record(
         target: the name of what it was done to.
         details: values worth keeping; never a secret.
     """
-    origin = _ORIGIN.get()
+    source = origin()
     return AuditEntry.objects.create(
         action=action,
         project=project,
@@ -62,7 +67,7 @@ def record(
         who=user.get_username() if user else "",
         target=target[:_TARGET_MAX],
         details=dict(details or {}),
-        channel=origin.channel,
-        ip=origin.ip,
-        agent=origin.agent[:_TARGET_MAX],
+        channel=source.channel,
+        ip=source.ip,
+        agent=source.agent[:_TARGET_MAX],
     )

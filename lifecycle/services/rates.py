@@ -23,9 +23,18 @@ def take(key: str, limit: int) -> int:
     """Count one request of `key`; 0 when it is within `limit` a minute, else the seconds until it may ask again."""
     now = time.time()
     window = int(now // WINDOW_SECONDS)
-    if _count(f"{settings.INSTALLATION_ID}:{key}", window) <= limit:
+    if _counted_now(key, window) <= limit:
         return 0
     return max(1, int((window + 1) * WINDOW_SECONDS - now))
+
+
+def first(key: str) -> bool:
+    """Count one event of `key`; whether it is the first in this minute."""
+    return _counted_now(key, int(time.time() // WINDOW_SECONDS)) == 1
+
+
+def _counted_now(key: str, window: int) -> int:
+    return _count(f"{settings.INSTALLATION_ID}:{key}", window)
 
 
 def _count(key: str, window: int) -> int:

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from lifecycle.domain.errors import Forbidden
 from lifecycle.models import ApiToken, Project, User
-from lifecycle.services import tokens
+from lifecycle.services import audit, rates, tokens
 from lifecycle.services.db import service
 
 #: Access tokens that a key was exchanged for begin so, and live an hour, as Google's do.
@@ -70,14 +70,18 @@ def email_of(token: ApiToken, project: Project) -> str:
 
 
 def exchange(assertion: str, audience: str) -> tuple[str, int]:
-    """An access token for a signed request for one, and its life in seconds.
+    """An access token for a signed request for one, and its life in seconds. Audited; refusals once a minute a caller.
 
     Raises:
         Forbidden: not signed by a usable key, not for this installation, expired, or made for too long a time.
     """
     found = _signed(assertion, [audience, _GOOGLES_AUDIENCE])
     if found is None:
+        if rates.first(f"refused:grant:{audit.origin().ip}"):
+            audit.record("api.call", target="token", details={"status": 400})
         raise Forbidden("The assertion is not signed by a usable key of this installation, or has expired.")
+    details = {"status": 200, "token": found.beginning}
+    audit.record("api.call", project=found.projects.first(), user=found.user, target="token", details=details)
     return PREFIX + signing.dumps(found.pk, salt=_SALT), int(LIFETIME.total_seconds())
 
 

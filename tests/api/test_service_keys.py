@@ -2,6 +2,7 @@
 
 import base64
 import json
+import secrets
 import time
 from datetime import timedelta
 from typing import Any
@@ -9,13 +10,15 @@ from urllib.parse import parse_qs
 
 import jwt
 import pytest
+import time_machine
 from django.test import Client
 from django.utils import timezone
 from google.auth import transport
 from google.oauth2 import service_account
+from pytest_django import Settings
 
 from lifecycle.api import oauth
-from lifecycle.models import VM, ApiToken, Project, User
+from lifecycle.models import VM, ApiToken, AuditEntry, Project, User
 from lifecycle.services import service_keys
 from tests.api.conftest import INSTANCES, Program
 
@@ -168,3 +171,18 @@ def test_the_door_says_what_it_takes(db: None) -> None:
 def test_a_form_that_cannot_be_read_is_refused_in_oauths_shape(body: bytes, kind: str, db: None) -> None:
     answer = Client().post("/token", body, content_type=kind)
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+
+
+def test_an_exchange_is_written_down_and_of_those_refused_the_first_in_a_minute(
+    key: dict[str, Any], owner: User, project: Project, settings: Settings
+) -> None:
+    settings.INSTALLATION_ID = secrets.token_hex(4)  # Redis has counted nothing of it yet
+    with time_machine.travel(timezone.now(), tick=False):
+        for assertion in (signed(key), "nonsense", "nonsense"):
+            Client().post("/token", {"grant_type": service_keys.GRANT, "assertion": assertion})
+    entries = AuditEntry.objects.filter(action="api.call", target="token", channel="api").order_by("pk")
+    written = [(entry.user, entry.project, entry.details) for entry in entries]
+    assert written == [
+        (owner, project, {"status": 200, "token": key["private_key_id"][:8]}),
+        (None, None, {"status": 400}),
+    ]

@@ -1,9 +1,11 @@
 """Tokens: shown once, hashed, limited to projects, to reading, to a time and to a rate; 401, 403, 404, 405, 429."""
 
 import hashlib
-from datetime import timedelta
+import secrets
+from datetime import UTC, datetime, timedelta
 
 import pytest
+import time_machine
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -162,3 +164,42 @@ def test_every_call_is_written_down_however_it_ends(api: Program, vm: VM, owner:
     assert {(call.user, call.project, call.channel) for call in calls} == {(owner, vm.project, "api")}
     assert AuditEntry.objects.filter(action="vm.stop", channel="api").count() == 1
     assert api.secret not in str([call.details for call in calls])
+
+
+def calls_written_down() -> list[tuple[str, int, str, User | None]]:
+    entries = AuditEntry.objects.filter(action="api.call", channel="api").order_by("pk").select_related("user")
+    return [(entry.target, entry.details["status"], entry.details.get("token", ""), entry.user) for entry in entries]
+
+
+@pytest.fixture
+def counted_anew(settings: Settings) -> None:
+    """Redis has counted nothing of this installation yet."""
+    settings.INSTALLATION_ID = secrets.token_hex(4)
+
+
+def test_of_calls_refused_at_the_door_the_first_in_a_minute_is_written_down(
+    counted_anew: None, project: Project
+) -> None:
+    unknown = "vmp_" + "x" * 43
+    with time_machine.travel(datetime(2026, 5, 6, 7, 8, 9, tzinfo=UTC), tick=False) as traveller:
+        for _ in range(3):
+            Program(unknown)("GET", INSTANCES)
+        assert calls_written_down() == [("instances.list", 401, "", None)]
+        traveller.shift(60)
+        Program("")("GET", INSTANCES)
+        assert calls_written_down()[1:] == [("instances.list", 401, "", None)]
+        Program("")("GET", "projects/p/nothing/at/all")
+        assert calls_written_down()[2:] == [("", 404, "", None)]
+    assert unknown not in str(list(AuditEntry.objects.values_list("details", flat=True)))
+
+
+def test_who_calls_what_is_not_there_or_too_often_is_named(
+    counted_anew: None, api: Program, owner: User, vm: VM, settings: Settings
+) -> None:
+    beginning = ApiToken.objects.get(user=owner).beginning
+    api("PUT", f"{INSTANCES}/web-1/start")
+    assert calls_written_down() == [("", 405, beginning, owner)]
+    settings.API_CALLS_PER_MINUTE = 0
+    for _ in range(3):
+        api("GET", f"{INSTANCES}/web-1")
+    assert calls_written_down()[1:] == [("instances.get", 429, beginning, owner)]
