@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.bench.figures import Row, machine, table
+from tests.ending import end_by_interrupt
 from tests.stack import CHECKOUT, Stack, running_stack
 
 DOCUMENT = CHECKOUT / "docs" / "benchmarks.md"
@@ -97,6 +98,7 @@ def main() -> int:
     parser.add_argument("--only", choices=["billing", "consoles"], default="", help="one part alone, printed")
     parser.add_argument("--write", action="store_true", help=f"write {DOCUMENT.relative_to(CHECKOUT)}")
     chosen = parser.parse_args()
+    end_by_interrupt()
     processes = ("web",) if chosen.only == "billing" else ("web", "gateway", "worker", "beat", "watcher")
     with (
         tempfile.TemporaryDirectory(prefix="vmportal-bench-") as folder,

@@ -9,7 +9,6 @@ import contextlib
 import os
 import random
 import secrets
-import signal
 import sys
 import tempfile
 import time
@@ -17,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.chaos.site import Site
+from tests.ending import end_by_interrupt
 from tests.stack import CHECKOUT
 
 #: How long everything may take to become quiet, and then to agree; much longer than it does on a machine of two cores.
@@ -47,8 +47,7 @@ def main() -> int:
     if os.geteuid():
         say("chaos needs root: it makes a host of its own in namespaces.")
         return 2
-    for number in (signal.SIGINT, signal.SIGTERM):  # however it is ended, it cleans up
-        signal.signal(number, signal.default_int_handler)
+    end_by_interrupt()
     chosen = options()
     seed = secrets.randbelow(10**6) if chosen.seed is None else chosen.seed
     var = Path(os.environ.get("VMPORTAL_VAR") or CHECKOUT / "var")

@@ -35,23 +35,39 @@ except KeyboardInterrupt:
 """
 
 
+#: Ends as our benchmarks do.
+BENCHMARK = CHILD.replace(
+    "signal.signal(signal.SIGINT, signal.default_int_handler)",
+    "from tests.ending import end_by_interrupt; end_by_interrupt()",
+)
+
+
 def test_a_program_in_the_foreground_tells_its_status() -> None:
     words = [sys.executable, "-c", "import os, sys; sys.exit(int(os.environ['STATUS']))"]
     assert commands.foreground(words, {**os.environ, "STATUS": "7"}, Path.cwd()) == 7
 
 
 @pytest.mark.parametrize(
-    "to_the_group", [False, True], ids=["SIGTERM to the launcher alone", "Ctrl-C, which reaches everybody"]
+    ("child", "number", "to_the_group"),
+    [
+        pytest.param(CHILD, signal.SIGTERM, False, id="SIGTERM to the launcher alone"),
+        pytest.param(CHILD, signal.SIGINT, True, id="Ctrl-C, which reaches everybody"),
+        pytest.param(BENCHMARK, signal.SIGTERM, False, id="SIGTERM to a benchmark's launcher alone"),
+        pytest.param(BENCHMARK, signal.SIGTERM, True, id="SIGTERM to a benchmark and its launcher"),
+        pytest.param(BENCHMARK, signal.SIGINT, True, id="Ctrl-C at a benchmark"),
+    ],
 )
-def test_what_runs_in_the_foreground_cleans_up_when_it_has_to_end(to_the_group: bool, tmp_path: Path) -> None:
-    words = [sys.executable, "-c", PARENT, CHILD, str(tmp_path)]
+def test_what_runs_in_the_foreground_cleans_up_when_it_has_to_end(
+    child: str, number: signal.Signals, to_the_group: bool, tmp_path: Path
+) -> None:
+    words = [sys.executable, "-c", PARENT, child, str(tmp_path)]
     parent = subprocess.Popen(words, cwd=CHECKOUT, process_group=0)
     try:
         wait_until((tmp_path / "ready").exists, 120, "the program")
         if to_the_group:
-            os.killpg(parent.pid, signal.SIGINT)
+            os.killpg(parent.pid, number)
         else:
-            parent.send_signal(signal.SIGTERM)
+            parent.send_signal(number)
         assert parent.wait(120) == 130
         assert (tmp_path / "clean").exists()
     finally:
