@@ -63,6 +63,8 @@ def _await_off(context: Context) -> Outcome:
         _ask_guest(context)
         return Again(0.2, "waiting for the guest to shut down")
     waited, grace = steps.seconds_since(context.recall("asked_at")), context.vm.stop_grace_seconds
+    if waited < 0:  # the clock was set back: the guest gets its grace period by the new one
+        context.remember(asked_at=timezone.now().isoformat())
     if waited < grace:
         # A guest that still boots misses the power button: it is pressed again while we wait.
         if waited > 5:

@@ -35,6 +35,8 @@ Status = Operation.Status
 _POWERS_ON = frozenset({Action.CREATE, Action.START, Action.SUSPEND, Action.RESUME, Action.REPAIR})
 
 
+#: Longer than any operation is ever put off: the longest back-off, of an undo, is a minute.
+WAIT_MAX = timedelta(minutes=2)
 #: A due operation that nobody took for so long means that no worker is at work.
 LATE = timedelta(seconds=20)
 
@@ -223,14 +225,14 @@ def hide_from_api(operation: Operation | Change, *, user: User) -> None:
 def due(limit: int) -> list[UUID]:
     """Open operations nobody works on and whose time has come, oldest first."""
     now = timezone.now()
-    found = Operation.objects.filter(_free(now), due_at__lte=now).exclude(status=Status.DONE)
+    found = Operation.objects.filter(_free(now), _its_time_has_come(now)).exclude(status=Status.DONE)
     return list(found.order_by("due_at").values_list("pk", flat=True)[:limit])
 
 
 def queue() -> dict[str, Any]:
     """Open operations and how long the oldest has been due without anybody at work on it: one query."""
     now = timezone.now()
-    waiting = Q(due_at__lte=now) & (Q(lease_until__isnull=True) | Q(lease_until__lt=now))
+    waiting = _its_time_has_come(now) & (Q(lease_until__isnull=True) | Q(lease_until__lt=now))
     found = Operation.objects.exclude(status=Operation.Status.DONE).aggregate(
         open=Count("pk"),
         waiting=Count("pk", filter=waiting),
@@ -251,8 +253,8 @@ def claim(operation_id: UUID, owner: str) -> Operation | None:
     if lost and project_id is not None:
         lock_project(project_id)
     taken = (
-        Operation.objects.filter(pk=operation_id, lease_until=before, due_at__lte=now + timedelta(milliseconds=50))
-        .filter(_free(now))
+        Operation.objects.filter(pk=operation_id, lease_until=before)
+        .filter(_free(now), _its_time_has_come(now + timedelta(milliseconds=50)))
         .exclude(status=Status.DONE)
         .update(
             status=Status.RUNNING,
@@ -270,6 +272,11 @@ def claim(operation_id: UUID, owner: str) -> Operation | None:
         log.warning("operation %s is recovered after the loss of its worker", operation_id)
         _outdate(operation_id)
     return Operation.objects.select_related("vm").get(pk=operation_id)
+
+
+def _its_time_has_come(now: datetime) -> Q:
+    """It is due; or due so late that the clock was set back since it was put off: nobody knows for how long."""
+    return Q(due_at__lte=now) | Q(due_at__gt=now + WAIT_MAX)
 
 
 def _free(now: datetime) -> Q:

@@ -9,10 +9,14 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from lifecycle.models import Round
 from lifecycle.services.db import service
+
+#: By how much the clocks of processes on several machines may differ.
+CLOCKS_DIFFER = timedelta(minutes=1)
 
 
 class Turn:
@@ -30,7 +34,7 @@ def turn(name: str, *, seconds: float, pause_seconds: float = 0.0) -> Iterator[T
         seconds: after so long the turn is lost, and another process may begin.
     """
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"[:100]
-    memory = take(name, owner, seconds)
+    memory = take(name, owner, seconds, pause_seconds)
     if memory is None:
         yield None
         return
@@ -42,12 +46,16 @@ def turn(name: str, *, seconds: float, pause_seconds: float = 0.0) -> Iterator[T
 
 
 @service
-def take(name: str, owner: str, seconds: float) -> dict[str, Any] | None:
-    """Begin the round, if it is due; what its last turn remembered, or None when it is not."""
+def take(name: str, owner: str, seconds: float, pause_seconds: float = 0.0) -> dict[str, Any] | None:
+    """Begin the round, if it is due; what its last turn remembered, or None when it is not.
+
+    One that is due later than any turn or pause ends was put off before the clock was set back: it is due.
+    """
     now = timezone.now()
     until = now + timedelta(seconds=seconds)
+    too_late = now + timedelta(seconds=max(seconds, pause_seconds)) + CLOCKS_DIFFER
     rows = Round.objects.filter(name=name)
-    if not rows.filter(due_at__lte=now).update(owner=owner, due_at=until):
+    if not rows.filter(Q(due_at__lte=now) | Q(due_at__gt=too_late)).update(owner=owner, due_at=until):
         if rows.exists():
             return None
         try:

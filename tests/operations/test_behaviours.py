@@ -17,6 +17,7 @@ from lifecycle.operations import engine, registry
 from lifecycle.operations.context import Context
 from lifecycle.repair import alerts
 from lifecycle.repair.reconcile import reconcile
+from lifecycle.services import operations
 from tests import factories
 from tests.operations.scene import Scene, error_of
 
@@ -215,6 +216,35 @@ def test_a_clock_that_is_set_back_holds_up_neither_a_reset_nor_its_end(scene: Sc
     operation.refresh_from_db()
     assert operation.is_done
     assert operation.end_time == operation.insert_time
+
+
+# -- clocks that are set back ----------------------------------------------------------------------
+
+
+def test_an_operation_that_waits_goes_on_at_once_when_the_clock_is_set_back(deaf: Scene) -> None:
+    operation = deaf.ask(Action.STOP)
+    engine.run(operation.pk)
+    operation.refresh_from_db()
+    assert operation.pk not in operations.due(10), "it waits"
+    with time_machine.travel(operation.due_at - timedelta(hours=1), tick=False):
+        assert operations.due(10) == [operation.pk]
+        assert operations.queue()["waiting"] == 1
+        engine.run(operation.pk)
+        operation.refresh_from_db()
+        assert timezone.now() < operation.due_at < timezone.now() + timedelta(seconds=3)
+        assert operation.pk not in operations.due(10)
+
+
+def test_a_guest_gets_no_more_than_its_grace_period_once_the_clock_is_set_back(deaf: Scene) -> None:
+    operation = deaf.ask(Action.STOP)
+    engine.run(operation.pk)
+    an_hour_ago = timezone.now() - timedelta(hours=1)
+    with time_machine.travel(an_hour_ago, tick=False):
+        engine.run(operation.pk)
+        assert deaf.power is Power.ON
+    with time_machine.travel(an_hour_ago + timedelta(seconds=deaf.vm.stop_grace_seconds), tick=False):
+        deaf.finish(operation)
+    assert deaf.state is State.TERMINATED
 
 
 # -- what is missing -----------------------------------------------------------------------------
