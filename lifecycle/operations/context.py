@@ -99,7 +99,7 @@ class Context:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """A transaction that happens only while the lease is ours."""
-        with operations.fenced(self.operation.pk, self.token):
+        with operations.fenced(self.operation, self.token):
             yield
         self.reload()
 

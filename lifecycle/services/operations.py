@@ -317,14 +317,13 @@ def holds(operation_id: UUID, token: int) -> bool:
 
 
 @contextmanager
-def fenced(operation_id: UUID, token: int) -> Iterator[None]:
+def fenced(operation: Operation, token: int) -> Iterator[None]:
     """A transaction whose writes happen only while the lease is ours. Raises `LostLease` else."""
     with transaction.atomic():
-        project_id = Operation.objects.values_list("project_id", flat=True).get(pk=operation_id)
-        lock_project(project_id)
-        mine = Operation.objects.filter(pk=operation_id, lease_token=token).exclude(status=Status.DONE)
+        lock_project(operation.project_id)
+        mine = Operation.objects.filter(pk=operation.pk, lease_token=token).exclude(status=Status.DONE)
         if not mine.update(lease_token=token) and "fencing" not in settings.UNSAFE_TEST_SWITCHES:
-            raise LostLease(str(operation_id))
+            raise LostLease(str(operation.pk))
         yield
 
 

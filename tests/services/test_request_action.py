@@ -259,7 +259,7 @@ def test_without_preemption_the_fencing_counter_stays(project: Project, owner: U
 def test_the_worker_of_a_preempted_operation_can_write_nothing(project: Project, owner: User) -> None:
     vm, former = taken_over(project, State.STAGING, Action.START)
     request_action(vm, Action.STOP, user=owner)
-    with no_change(), pytest.raises(operations.LostLease), operations.fenced(former.id, 3):
+    with no_change(), pytest.raises(operations.LostLease), operations.fenced(former, 3):
         pytest.fail("a write of a worker that was taken over")  # pragma: no cover
 
 
