@@ -73,7 +73,7 @@ def quantity(line: AnyLine) -> str:
     if not hours:
         return ""
     unit = UNITS[Item(line.item)] if line.item else _("h")
-    return f"{formats.number_format(hours.quantize(Decimal('0.0001')), use_l10n=True)} {unit}"
+    return f"{formats.number_format(hours.quantize(Decimal('0.0001')), use_l10n=True, force_grouping=True)} {unit}"
 
 
 def rate(line: AnyLine) -> str:

@@ -11,13 +11,13 @@ from itertools import pairwise
 import pytest
 import time_machine
 from django.db import IntegrityError, transaction
-from django.utils import timezone
+from django.utils import timezone, translation
 from pypdf import PdfReader
 
-from lifecycle.billing import documents, intervals, invoices
+from lifecycle.billing import documents, intervals, invoices, words
 from lifecycle.domain.errors import InvalidInput, NotFound, StateConflict
 from lifecycle.domain.periods import Month
-from lifecycle.domain.pricing import Item, Sort
+from lifecycle.domain.pricing import Item, Line, Sort
 from lifecycle.domain.states import State
 from lifecycle.domain.transitions import Action
 from lifecycle.models import (
@@ -461,15 +461,22 @@ def text_of(pdf: bytes) -> str:
 
 
 @pytest.mark.parametrize(
-    ("language", "words"), [("en", ("Invoice", "Total", "29.15")), ("fr", ("Facture", "Total", "29,15"))]
+    ("language", "said"), [("en", ("Invoice", "Total", "29.15")), ("fr", ("Facture", "Total", "29,15"))]
 )
 def test_the_pdf_is_an_invoice_in_both_languages(
-    project: Project, vm: VM, seller: Seller, language: str, words: tuple[str, ...]
+    project: Project, vm: VM, seller: Seller, language: str, said: tuple[str, ...]
 ) -> None:
     prices.change_account(project, {"language": language, "name": "Olivia & Co <b>"}, user=None)
     text = text_of(documents.pdf(issued(project)))
-    for word in (*words, "VMP-000001", "Clouds & Sons", "Olivia & Co <b>", "web-1", "RUNNING"):
+    for word in (*said, "VMP-000001", "Clouds & Sons", "Olivia & Co <b>", "web-1", "RUNNING"):
         assert word in text
+
+
+@pytest.mark.parametrize(("language", "said"), [("en", "63,800.5000 GiB·h"), ("fr", "63\xa0800,5000 Gio·h")])
+def test_quantities_are_written_as_the_language_writes_numbers(language: str, said: str) -> None:
+    line = Line(Sort.USAGE, D("3.51"), item=Item.DISK, quantity=D("63800.5") * 3600)
+    with translation.override(language):
+        assert words.quantity(line).replace("\u202f", "\xa0") == said
 
 
 def test_the_pdf_is_right_at_300_lines(project: Project, vm: VM, seller: Seller) -> None:
