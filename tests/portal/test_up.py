@@ -278,8 +278,9 @@ def test_steps_are_plain_lines_without_a_terminal(capsys: pytest.CaptureFixture[
 def test_named_tests_run_on_postgresql_only_where_they_belong() -> None:
     assert testing.both_databases(["tests/portal", "-x"]) is None
     assert testing.both_databases(["tests/portal", "--ignore", "tests/services"]) is None
-    kept = testing.both_databases(["-k", "foo"])
-    assert kept is None or kept[:2] == ["-k", "foo"]
+    assert testing.both_databases(["-k", "foo"]) == ["-k", "foo", *testing.BOTH_DATABASES]
+    one = "tests/api/test_lists.py::test_it"
+    assert testing.both_databases(["tests/portal", one]) == [one]
 
 
 def test_a_pytest_that_vanished_has_not_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,7 @@ BOTH_DATABASES = (
     "tests/realtime",
     "tests/repair",
     "tests/alerts",
+    "tests/api/test_lists.py",
 )
 # What an installation's own environment says of it and tests must not follow: nobody is alerted by a test.
 NOT_FOR_TESTS = (
@@ -249,15 +250,15 @@ def _pytest_runs(installation: Installation, environ: dict[str, str], words: lis
 
 
 def both_databases(words: list[str]) -> list[str] | None:
-    """The words for pytest on PostgreSQL: named paths only inside its folders; None when nothing is left."""
+    """The words for pytest on PostgreSQL: named paths only inside its places; None when nothing is left."""
     values = {place + 1 for place, word in enumerate(words) if word in TAKING_A_VALUE}
     named = [
         word
         for place, word in enumerate(words)
         if place not in values and not word.startswith("-") and (CHECKOUT / word.split("::")[0]).exists()
     ]
-    folders = [folder for folder in BOTH_DATABASES if (CHECKOUT / folder).is_dir()]
-    kept = [word for word in named if word.startswith(BOTH_DATABASES)] if named else folders
+    all_of_them = [place for place in BOTH_DATABASES if (CHECKOUT / place).exists()]
+    kept = [word for word in named if word.startswith(BOTH_DATABASES)] if named else all_of_them
     return [*(word for word in words if word not in named), *kept] if kept else None
 
 
