@@ -44,7 +44,13 @@ def percentage(share: Decimal) -> str:
 @register.filter
 def short(number: Decimal) -> str:
     """Without zeros at the end."""
-    return number_format(number.normalize() if number % 1 else int(number), use_l10n=True)
+    return number_format(number.normalize() if number % 1 else int(number), use_l10n=True, force_grouping=True)
+
+
+@register.filter
+def unit_seconds(line: InvoiceLine) -> str:
+    """The quantity as it is kept."""
+    return short(Decimal(line.quantity))
 
 
 @register.filter
