@@ -22,6 +22,16 @@ BUDGET = (20, 220)
 BUDGETS = {"/screen/": (80, 320), "/console/": (30, 480), "/charts/": (30, 320), "/admin/": (40, 1200)}
 #: Width, theme: all of them on one visit. Colours are those of the theme, places those of the width.
 SETTLED = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 60))))"
+#: Whose words do not fit into it, and lie over what is beside it.
+SPILLING = """() => {
+    const spills = element => {
+        const style = getComputedStyle(element);
+        const isBox = element.offsetParent && style.display !== "inline" && style.overflowX === "visible";
+        const speaks = [...element.childNodes].some(node => node.nodeType === Node.TEXT_NODE && node.data.trim());
+        return isBox && speaks && element.clientWidth > 0 && element.scrollWidth > element.clientWidth + 1;
+    };
+    return [...document.querySelectorAll("main *")].filter(spills).map(element => element.outerHTML.slice(0, 200));
+}"""
 VIEWS = ((1280, "light"), (1280, "dark"), (360, "dark"))
 BEFORE_THE_DOOR = ("/accounts/login/", "/accounts/signup/", "/accounts/password/reset/", "/invitations/wrong/")
 
@@ -55,6 +65,7 @@ def violations(page: Page, axe: str) -> list[str]:
         ]
         wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         lines += [f"{width} {theme}: it scrolls sideways by {wide} px"] * (wide > 0)
+        lines += [f"{width} {theme}: words do not fit into {found}" for found in page.evaluate(SPILLING)]
     return lines
 
 
