@@ -13,9 +13,9 @@ from django.utils import timezone
 from lifecycle.models import Event, Operation
 from lifecycle.realtime import messages, push
 
-_COUNT_ONE: Final = """
-    UPDATE lifecycle_project SET last_event_number = last_event_number + 1 WHERE id = %s RETURNING last_event_number
-"""
+_COUNT_ONE: Final = (
+    "UPDATE lifecycle_project SET last_event_number = last_event_number + 1 WHERE id = %s RETURNING last_event_number"
+)
 
 
 def record(project_id: int, kind: str, payload: dict[str, Any]) -> int:

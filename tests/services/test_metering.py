@@ -171,7 +171,7 @@ def test_metering_costs_a_move_two_queries_of_its_own(project: Project) -> None:
     mine = [q["sql"] for q in captured.captured_queries if q["sql"].startswith(("INSERT", "UPDATE"))]
     assert sum("lifecycle_meteringinterval" in sql for sql in mine) == 2
     work = [q["sql"] for q in captured.captured_queries if not q["sql"].startswith(("SAVEPOINT", "RELEASE", "BEGIN"))]
-    assert len(work) == 13, "\n".join(work)  # one of them asks for webhooks
+    assert len(work) == 12, "\n".join(work)  # one of them asks for webhooks
 
 
 # -- random lives --------------------------------------------------------------------------------
