@@ -20,7 +20,7 @@ from lifecycle.api.links import Links
 from lifecycle.api.registry import Method
 from lifecycle.api.waiting import asked_before
 from lifecycle.domain.errors import DomainError
-from lifecycle.models import Project
+from lifecycle.models import ApiToken, Project
 from lifecycle.services import audit, rates
 
 log = logging.getLogger(__name__)
@@ -128,7 +128,7 @@ def noted(method: Method, credential: auth.Credential, path: str) -> Iterator[No
         status = error.http_status
         raise
     finally:
-        details = {"path": path[:200].replace("\0", "?"), "status": status, "token": credential.token.beginning}
+        details = _details(path, status, credential.token)
         project = note.project or _project_of(credential, path)
         audit.record("api.call", project=project, user=credential.user, target=method.id, details=details)
 
@@ -145,10 +145,15 @@ def refusals_noted(request: HttpRequest, path: str, target: str) -> Iterator[Non
         token = auth.token_of(request)
         caller = f"token:{token.pk}" if token else f"address:{audit.origin().ip}"
         if rates.first(f"refused:{error.code}:{caller}"):
-            user, beginning = (token.user, token.beginning) if token else (None, "")
-            details = {"path": path[:200].replace("\0", "?"), "status": error.code, "token": beginning}
+            user, details = token.user if token else None, _details(path, error.code, token)
             audit.record("api.call", user=user, target=target, details=details)
         raise
+
+
+def _details(path: str, status: int, token: ApiToken | None) -> dict[str, Any]:
+    """What the audit log keeps of a call."""
+    beginning = token.beginning if token else ""
+    return {"path": path[:200].replace("\0", "?"), "status": status, "token": beginning}
 
 
 def _project_of(credential: auth.Credential, path: str) -> Project | None:

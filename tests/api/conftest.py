@@ -1,6 +1,7 @@
 """Programs of the people of `project`: each with a token, every answer held against Google's own description."""
 
 import json
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.test import Client
+from pytest_django import Settings
 
 from lifecycle.api import registry
 from lifecycle.domain.states import State
@@ -107,3 +109,9 @@ def disks(**more: Any) -> list[dict[str, Any]]:
 
 
 INSTANCES = "/zones/zone-a/instances"
+
+
+@pytest.fixture
+def counted_anew(settings: Settings) -> None:
+    """Redis has counted nothing of this installation yet."""
+    settings.INSTALLATION_ID = secrets.token_hex(4)

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import secrets
 import time
 from datetime import timedelta
 from typing import Any
@@ -15,7 +14,6 @@ from django.test import Client
 from django.utils import timezone
 from google.auth import transport
 from google.oauth2 import service_account
-from pytest_django import Settings
 
 from lifecycle.api import oauth
 from lifecycle.models import VM, ApiToken, AuditEntry, Project, User
@@ -174,9 +172,8 @@ def test_a_form_that_cannot_be_read_is_refused_in_oauths_shape(body: bytes, kind
 
 
 def test_an_exchange_is_written_down_and_of_those_refused_the_first_in_a_minute(
-    key: dict[str, Any], owner: User, project: Project, settings: Settings
+    counted_anew: None, key: dict[str, Any], owner: User, project: Project
 ) -> None:
-    settings.INSTALLATION_ID = secrets.token_hex(4)  # Redis has counted nothing of it yet
     with time_machine.travel(timezone.now(), tick=False):
         for assertion in (signed(key), "nonsense", "nonsense"):
             Client().post("/token", {"grant_type": service_keys.GRANT, "assertion": assertion})

@@ -1,7 +1,6 @@
 """Tokens: shown once, hashed, limited to projects, to reading, to a time and to a rate; 401, 403, 404, 405, 429."""
 
 import hashlib
-import secrets
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -169,12 +168,6 @@ def test_every_call_is_written_down_however_it_ends(api: Program, vm: VM, owner:
 def calls_written_down() -> list[tuple[str, int, str, User | None]]:
     entries = AuditEntry.objects.filter(action="api.call", channel="api").order_by("pk").select_related("user")
     return [(entry.target, entry.details["status"], entry.details.get("token", ""), entry.user) for entry in entries]
-
-
-@pytest.fixture
-def counted_anew(settings: Settings) -> None:
-    """Redis has counted nothing of this installation yet."""
-    settings.INSTALLATION_ID = secrets.token_hex(4)
 
 
 def test_of_calls_refused_at_the_door_the_first_in_a_minute_is_written_down(
